@@ -38,7 +38,7 @@ test-all: ready  ## all tests, also those which take minutes
 # All four run, so that one look shows all there is to mend.
 check: ready  ## style, types, who imports whom, locks without addresses
 	@failed=; \
-	$(VENV)/ruff check --quiet . || failed="$$failed ruff"; \
+	$(VENV)/ruff check --quiet --output-format=concise . || failed="$$failed ruff"; \
 	$(VENV)/ruff format --quiet --check . || failed="$$failed format(make_format)"; \
 	$(VENV)/mypy --no-error-summary || failed="$$failed mypy"; \
 	out=$$($(VENV)/lint-imports --no-cache 2>&1) || { echo "$$out"; failed="$$failed lint-imports"; }; \
