@@ -1,7 +1,7 @@
 """What a provider's payload states, in our words: the one language between adapters and the model.
 
-A sighting is one statement about one entity at one provider time (`seen_at`). `None` means "not stated", never "is empty";
-a statement of emptiness is the empty string. Nothing here knows tenants, databases or the network.
+A sighting is one statement about one entity at one provider time (`seen_at`). `None` means "not stated", never "is
+empty"; a statement of emptiness is the empty string. Nothing here knows tenants, databases or the network.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ class ConversationSighting:
 class MessageSighting:
     """Natural key: `key`. `occurred_at` is when it was sent or received, `seen_at` how fresh this statement is.
 
-    `step_number` is the sequence step that sent it (outbound) or that it answers (inbound); `step_source` says how we know.
+    `step_number` is the sequence step that sent it (outbound) or that it answers (inbound); `step_source` says how we
+    know.
     `in_reply_to_key` is the key of the outbound message that an inbound one answers.
     """
 
@@ -143,7 +144,10 @@ class MessageSighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngagementSighting:
-    """Natural key: `key`; something a lead (or a mail server) did. `details` holds small facts of the kind (link, category)."""
+    """Natural key: `key`; something a lead (or a mail server) did.
+
+    `details` holds small facts of the kind (link, category).
+    """
 
     key: str
     kind: EngagementKind
@@ -159,16 +163,24 @@ class EngagementSighting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
-    """A wish: this payload names no provider time, so it states nothing; please read the truth. `kind`: campaign, lead."""
+    """A wish: this payload names no provider time, so it states nothing; please read the truth.
+
+    `kind` is campaign or lead. A lead is named by its key, as for Pulls.read_messages, within `campaign_external_id`
+    (None: the payload tells no campaign).
+    """
 
     kind: str
     external_id: str
     reason: str
+    campaign_external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """All that one payload states. An unknown `event_type` has `recognized=False` and no sightings: kept and counted."""
+    """All that one payload states.
+
+    An unknown `event_type` has `recognized=False` and no sightings: kept and counted.
+    """
 
     event_type: str
     recognized: bool = True
@@ -185,8 +197,8 @@ class Reading:
 class DoorReading:
     """What the door needs to know of raw bytes, and no more.
 
-    `dedupe_key` (32 bytes) is equal for two deliveries of one occurrence. `quarantine_reason` is set when the bytes are no
-    payload of this provider at all: then both other fields are None.
+    `dedupe_key` (32 bytes) is equal for two deliveries of one occurrence. `quarantine_reason` is set when the bytes are
+    no payload of this provider at all: then both other fields are None.
     """
 
     dedupe_key: bytes | None = None

@@ -1,0 +1,1 @@
+"""Smartlead: e-mail campaigns. What it really does is told in docs/providers/smartlead.md."""
