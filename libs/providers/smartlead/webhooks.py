@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from libs.errors import ContractViolated
+from libs.providers.payloads import parse
 from libs.providers.sightings import (
     CampaignSighting,
-    CampaignStatus,
     ConversationSighting,
     Direction,
     DoorReading,
@@ -29,16 +29,9 @@ from libs.providers.sightings import (
     Source,
 )
 from libs.providers.smartlead import door, events, history, keys
-from libs.providers.smartlead.fields import Fields, parse, stats_id_of
+from libs.providers.smartlead.campaigns import read_status
+from libs.providers.smartlead.fields import Fields, stats_id_of
 
-CAMPAIGN_STATUSES = {
-    "DRAFTED": CampaignStatus.DRAFT,
-    "ACTIVE": CampaignStatus.ACTIVE,
-    "PAUSED": CampaignStatus.PAUSED,
-    "STOPPED": CampaignStatus.STOPPED,
-    "COMPLETED": CampaignStatus.COMPLETED,
-    "ARCHIVED": CampaignStatus.ARCHIVED,
-}
 LONGEST_REASON = 500  # a bounce's text is a whole mail of a mail server; its first lines tell
 
 
@@ -194,12 +187,11 @@ def _stats_id_if_told(fields: Fields) -> str | None:
 
 
 def _campaign(fields: Fields, campaign: str, at: datetime) -> CampaignSighting:
-    status = fields.filled("campaign_status")
     return CampaignSighting(
         external_id=campaign,
         seen_at=at,
         name=fields.filled("campaign_name"),
-        status=CAMPAIGN_STATUSES.get(status.strip().upper(), CampaignStatus.UNKNOWN) if status else None,
+        status=read_status(fields, "campaign_status"),
         client_external_id=(fields.identifier("client_id") or "") if fields.states("client_id") else None,
     )
 

@@ -1,0 +1,48 @@
+"""The providers of this build: one line each is all that a service needs to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import httpx
+
+from libs.providers.capabilities import WebhookParsing
+from libs.providers.sightings import Channel
+from libs.providers.smartlead import client as smartlead
+from libs.providers.smartlead.webhooks import SmartleadWebhooks
+
+# Credentials by field name, base URL (None: the provider's own), the connection pool to use -> a client, to be seen
+# through libs.providers.capabilities.require.
+MakeClient = Callable[[Mapping[str, str], str | None, httpx.AsyncClient], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """`credential_fields` are the names that an account's credentials must have, all of them secret."""
+
+    name: str
+    channel: Channel
+    webhooks: WebhookParsing
+    make_client: MakeClient
+    default_base_url: str
+    credential_fields: tuple[str, ...]
+
+
+def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
+    return smartlead.SmartleadClient(credentials["api_key"], base_url or smartlead.BASE_URL, http)
+
+
+PROVIDERS: Mapping[str, Provider] = MappingProxyType(
+    {
+        "smartlead": Provider(
+            name="smartlead",
+            channel=Channel.EMAIL,
+            webhooks=SmartleadWebhooks(),
+            make_client=_smartlead_client,
+            default_base_url=smartlead.BASE_URL,
+            credential_fields=("api_key",),
+        ),
+    }
+)
