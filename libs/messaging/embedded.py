@@ -71,7 +71,7 @@ def _find_epmd() -> str:
 def server_version(host: str, port: int, *, timeout_seconds: float = 2.0) -> str | None:
     """The version of the broker at this address, e.g. "3.10.8", or None when none answers.
 
-    Asked for by the protocol's first frame, Connection.Start: a node opens its listeners last, so an answer means ready.
+    Read from the protocol's first frame, Connection.Start: a node opens its listeners last, so an answer means ready.
     """
     try:
         with socket.create_connection((host, port), timeout_seconds) as connection:
@@ -151,8 +151,8 @@ class RabbitNode:
     def kill(self) -> None:
         """Crash it, as a power cut would, in no time; `start` brings back what was durable.
 
-        Not what is younger than about a second: a quorum queue declared right before the crash is known afterwards, but
-        has no leader ever again, and each call on it times out (seen with 3.10.8, October 2025: at 0.6 s yes, at 2 s no).
+        A quorum queue declared right before the crash is known afterwards, but has no leader ever again, and each call
+        on it times out (3.10.8, seen in November 2026 with a queue of 0.6 s; one of 2 s came back).
         """
         if self._process:
             end(self._process)
