@@ -1,0 +1,38 @@
+"""How a failure is described: without payload, and alike for alike causes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import traceback
+from pathlib import Path
+
+from libs.messaging.consumer import error_class
+
+_ROOT = Path(__file__).resolve().parents[2]
+# What differs between two failures of one cause: ids, numbers, quoted values, addresses.
+_VARYING = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|[\w.+-]+@[\w.-]+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\b\d+\b", re.IGNORECASE
+)
+_MAX_REASON = 500
+
+
+def reason_of(error: BaseException) -> str:
+    """The error's message with all that may stem from a payload replaced by `…`; at most 500 characters."""
+    return _VARYING.sub("…", str(error) or type(error).__name__)[:_MAX_REASON]
+
+
+def frames_of(error: BaseException) -> list[str]:
+    """Our own frames, innermost last, as `file:function`: line numbers change with every edit, causes do not."""
+    frames = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = Path(frame.filename)
+        if path.is_relative_to(_ROOT) and ".venv" not in path.parts:
+            frames.append(f"{path.relative_to(_ROOT)}:{frame.name}")
+    return frames
+
+
+def fingerprint(consumer: str, event_type: str, error: BaseException) -> str:
+    """Equal for failures of one cause: consumer, event version, error class, templated message, our last three frames."""
+    parts = [consumer, event_type, error_class(error), reason_of(error), *frames_of(error)[-3:]]
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "replace")).hexdigest()[:24]

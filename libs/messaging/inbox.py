@@ -1,0 +1,177 @@
+"""The inbox: which events a consumer has heard and how far each is. It is also the retry schedule and the dead-letter store.
+
+States: `done`; `due` (at `due_at`); `parked` (a version this build cannot read); `dead` (an operator decides); `discarded`.
+`attempts` counts failures that were charged; `takes` counts hand-outs since the last outcome: a row that was taken and
+never answered may be what kills the process, so it is then run alone, and given up after `MAX_TAKES`.
+All functions want the transaction in the dispatch role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from libs.clock import now, rfc3339
+from libs.contracts.envelope import Envelope
+
+MAX_TAKES = 3
+LEASE_SECONDS = 120  # longer than any handler may run (statements end after 30 s)
+
+
+@dataclass(frozen=True, slots=True)
+class DueRow:
+    event_id: UUID
+    envelope: bytes
+    attempts: int
+    takes: int
+
+
+async def claim(driver: asyncpg.Connection, schema: str, consumer: str, envelopes: Sequence[Envelope]) -> set[UUID]:
+    """Claim events as done in the transaction of their effects; answers those that nobody had claimed before."""
+    ordered = sorted(envelopes, key=lambda envelope: envelope.id)  # one order for all: crossing claims cannot deadlock
+    rows = await driver.fetch(
+        f"""
+        INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state)
+        SELECT $1, id, org, type, subject, 'done'
+        FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[]) AS e(id, org, type, subject)
+        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id
+        """,
+        consumer,
+        [envelope.id for envelope in ordered],
+        [envelope.org_id for envelope in ordered],
+        [envelope.type for envelope in ordered],
+        [envelope.subject for envelope in ordered],
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def defer(
+    driver: asyncpg.Connection, schema: str, consumer: str, envelopes: Sequence[Envelope], *, takes: int = 0
+) -> set[UUID]:
+    """Keep deliveries as due at once, without running them; answers those that were new. `takes=1` marks suspects."""
+    ordered = sorted(envelopes, key=lambda envelope: envelope.id)
+    rows = await driver.fetch(
+        f"""
+        INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state, due_at, envelope, takes)
+        SELECT $1, id, org, type, subject, 'due', now(), envelope, $7
+        FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[]) AS e(id, org, type, subject, envelope)
+        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id
+        """,
+        consumer,
+        [envelope.id for envelope in ordered],
+        [envelope.org_id for envelope in ordered],
+        [envelope.type for envelope in ordered],
+        [envelope.subject for envelope in ordered],
+        [envelope.raw for envelope in ordered],
+        takes,
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def take(driver: asyncpg.Connection, schema: str, consumer: str, limit: int, *, suspects: bool) -> list[DueRow]:
+    """Hand out due rows under a lease, an equal share for each org; to be committed before any handler runs.
+
+    With `suspects`, rows that were handed out before and never answered (take one at a time); else those that were not.
+    """
+    rows = await driver.fetch(
+        f"""
+        WITH RECURSIVE orgs AS (
+          (SELECT org_id FROM {schema}.inbox WHERE consumer = $1 AND state = 'due' ORDER BY org_id LIMIT 1)
+          UNION ALL
+          SELECT (SELECT i.org_id FROM {schema}.inbox i WHERE i.consumer = $1 AND i.state = 'due'
+                  AND i.org_id > orgs.org_id ORDER BY i.org_id LIMIT 1)
+          FROM orgs WHERE orgs.org_id IS NOT NULL
+        ), known AS (SELECT org_id FROM orgs WHERE org_id IS NOT NULL),
+        picked AS (
+          SELECT one.event_id FROM known CROSS JOIN LATERAL (
+            SELECT event_id FROM {schema}.inbox i
+            WHERE i.consumer = $1 AND i.state = 'due' AND i.org_id = known.org_id AND i.due_at <= now()
+              AND (i.takes > 0) = $3
+            ORDER BY i.due_at LIMIT greatest(1, $2 / (SELECT count(*) FROM known)) FOR UPDATE SKIP LOCKED
+          ) one LIMIT $2
+        )
+        UPDATE {schema}.inbox i SET takes = takes + 1, due_at = now() + $4 * interval '1 second'
+        FROM picked WHERE i.consumer = $1 AND i.event_id = picked.event_id
+        RETURNING i.event_id, i.envelope, i.attempts, i.takes
+        """,
+        consumer,
+        limit,
+        suspects,
+        LEASE_SECONDS,
+    )
+    return [DueRow(row["event_id"], row["envelope"], row["attempts"], row["takes"]) for row in rows]
+
+
+async def finish(driver: asyncpg.Connection, schema: str, consumer: str, rows: Sequence[DueRow]) -> set[UUID]:
+    """Mark handed-out rows done; answers those that were still ours (a lease that ran out may have passed a row on)."""
+    ordered = sorted(rows, key=lambda row: row.event_id)
+    kept = await driver.fetch(
+        f"""
+        UPDATE {schema}.inbox i SET state = 'done', envelope = NULL, due_at = NULL, takes = 0, changed_at = now()
+        FROM unnest($2::uuid[], $3::int[]) AS e(id, takes)
+        WHERE i.consumer = $1 AND i.event_id = e.id AND i.state = 'due' AND i.takes = e.takes
+        RETURNING i.event_id
+        """,
+        consumer,
+        [row.event_id for row in ordered],
+        [row.takes for row in ordered],
+    )
+    return {row["event_id"] for row in kept}
+
+
+async def record_failure(
+    driver: asyncpg.Connection,
+    schema: str,
+    consumer: str,
+    envelope: Envelope,
+    *,
+    state: str,
+    attempts: int,
+    delay_seconds: float | None,
+    failure: dict[str, Any],
+    held: DueRow | None,
+) -> bool:
+    """Keep a failed delivery with its bytes, cause and history; answers False if somebody else settled it meanwhile."""
+    entry = orjson.dumps([{"at": rfc3339(now()), "attempt": attempts, **failure}]).decode()
+    values = (
+        consumer,
+        envelope.id,
+        state,
+        attempts,
+        delay_seconds,
+        envelope.raw,
+        failure["error_class"],
+        failure["reason"],
+        failure["fingerprint"],
+        entry,
+    )
+    if held is None:
+        done = await driver.execute(
+            f"""
+            INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state, attempts, due_at, envelope,
+                                        error_class, reason, fingerprint, history)
+            VALUES ($1, $2, $11, $12, $13, $3, $4, now() + $5::float8 * interval '1 second', $6, $7, $8, $9, $10::text::jsonb)
+            ON CONFLICT (consumer, event_id) DO NOTHING
+            """,
+            *values,
+            envelope.org_id,
+            envelope.type,
+            envelope.subject,
+        )
+    else:
+        done = await driver.execute(
+            f"""
+            UPDATE {schema}.inbox SET state = $3, attempts = $4, due_at = now() + $5::float8 * interval '1 second',
+              envelope = $6, error_class = $7, reason = $8, fingerprint = $9, history = history || $10::text::jsonb,
+              takes = 0, changed_at = now()
+            WHERE consumer = $1 AND event_id = $2 AND state = 'due' AND takes = $11
+            """,
+            *values,
+            held.takes,
+        )
+    return str(done).endswith(" 1")

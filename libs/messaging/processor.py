@@ -1,0 +1,236 @@
+"""Runs one consumer: claim, handle per org, keep, commit. Every delivery ends in exactly one outcome.
+
+A batch is one transaction. If it fails it is rolled back and its events run one by one, so only the culprit is charged. A
+database that is away charges nobody: the error goes up, and whoever delivers waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from libs.clock import now
+from libs.contracts import envelope as envelopes
+from libs.contracts.envelope import Envelope
+from libs.contracts.event import Event, registry, seal
+from libs.contracts.events import DeadLetterChangedV1
+from libs.database.engine import Database, Transaction, is_conflict
+from libs.errors import ContractViolated, DependencyDown, PermanentError, UnknownVersion
+from libs.ids import OrgId
+from libs.messaging import inbox, outbox
+from libs.messaging.consumer import Consumer, error_class
+from libs.messaging.failures import fingerprint, frames_of, reason_of
+from libs.messaging.inbox import DueRow
+from libs.messaging.ledger import Changes
+from libs.messaging.work import UnitOfWork, keep
+from libs.observability import tracing
+from libs.observability.logs import get_logger
+
+BATCH_EVENTS = 200
+_CONFLICT_RETRIES = 4
+
+log = get_logger()
+
+
+class CrashSuspected(PermanentError):
+    """Handed out several times and never answered: it may be what kills the process."""
+
+    code = "crash"
+
+
+class Processor:
+    """One consumer of one service, on that service's database."""
+
+    def __init__(self, database: Database, consumer: Consumer, source: str) -> None:
+        self.database = database
+        self.consumer = consumer
+        self.source = source
+        self.woken = asyncio.Event()  # somebody put due rows into the inbox
+
+    @property
+    def queue(self) -> str:
+        return self.consumer.queue
+
+    async def deliver(self, delivered: Sequence[Envelope]) -> None:
+        """Handle deliveries from a broker; when this returns each has an outcome in the database and may be acked.
+
+        Raises:
+            DependencyDown: nothing more can be done now; none of the events without outcome was charged.
+        """
+        await self._run([(envelope, None) for envelope in {envelope.id: envelope for envelope in delivered}.values()])
+
+    async def defer(self, suspects: Sequence[Envelope]) -> None:
+        """Keep deliveries that came back unanswered more than once, to be run alone later."""
+        async with self.database.transaction() as transaction:
+            await transaction.as_dispatch()
+            kept = await inbox.defer(transaction.driver, self.database.schema, self.queue, suspects, takes=1)
+            changes = Changes()
+            self._count(changes, [envelope for envelope in suspects if envelope.id in kept], "due")
+            await changes.write(transaction.driver, self.database.schema)
+        self.woken.set()
+
+    async def run_due(self) -> int:
+        """Take due rows and handle them: a batch of ordinary ones, then one suspect alone. Answers how many were taken."""
+        taken = 0
+        for suspects, limit in ((False, BATCH_EVENTS), (True, 1)):
+            async with self.database.transaction() as transaction:
+                await transaction.as_dispatch()
+                rows = await inbox.take(transaction.driver, self.database.schema, self.queue, limit, suspects=suspects)
+            taken += len(rows)
+            held: list[tuple[Envelope, DueRow | None]] = []
+            for row in rows:
+                envelope = envelopes.read(row.envelope)
+                if row.takes > inbox.MAX_TAKES:
+                    error = CrashSuspected(f"handed out {inbox.MAX_TAKES} times without an answer")
+                    await self._fail(envelope, row, error, 0.0)
+                else:
+                    held.append((envelope, row))
+            if held:
+                await self._run(held)
+        return taken
+
+    async def _run(self, held: Sequence[tuple[Envelope, DueRow | None]]) -> None:
+        batch: list[tuple[Event, DueRow | None]] = []
+        for envelope, row in held:
+            try:
+                batch.append((self._open(envelope), row))
+            except PermanentError as error:
+                await self._fail(envelope, row, error, 0.0)
+        if batch:
+            await self._apply(batch)
+
+    def _open(self, envelope: Envelope) -> Event:
+        event = registry.open(envelope)
+        if not isinstance(event, self.consumer.events):
+            raise ContractViolated(f"{self.queue} does not listen to {envelope.type}")
+        return event
+
+    async def _apply(self, batch: Sequence[tuple[Event, DueRow | None]]) -> None:
+        started = time.monotonic()
+        for attempt in range(_CONFLICT_RETRIES + 1):
+            try:
+                handled = await self._transact(batch)
+            except DependencyDown:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises ends as an outcome of its event
+                if is_conflict(error) and attempt < _CONFLICT_RETRIES:
+                    continue
+                if len(batch) == 1:
+                    event, row = batch[0]
+                    await self._fail(event.envelope, row, error, time.monotonic() - started)
+                    return
+                log.warning("batch_split", queue=self.queue, events=len(batch), error=error_class(error))
+                for one in batch:
+                    await self._apply([one])
+                return
+            self._log_handled([event.envelope for event, _ in batch], handled, time.monotonic() - started)
+            return
+
+    async def _transact(self, batch: Sequence[tuple[Event, DueRow | None]]) -> set[UUID]:
+        schema = self.database.schema
+        causes = [event.envelope.traceparent for event, _ in batch]
+        with tracing.span(
+            f"process {self.queue}",
+            tracing.SpanKind.CONSUMER,
+            causes=causes,
+            events=len(batch),
+        ):
+            async with self.database.transaction() as transaction:
+                await transaction.as_dispatch()
+                fresh = [event for event, row in batch if row is None]
+                held = [row for _, row in batch if row is not None]
+                ours: set[UUID] = set()
+                if fresh:
+                    ours |= await inbox.claim(
+                        transaction.driver, schema, self.queue, [event.envelope for event in fresh]
+                    )
+                if held:
+                    ours |= await inbox.finish(transaction.driver, schema, self.queue, held)
+                changes = Changes()
+                self._count(changes, [event.envelope for event, _ in batch if event.envelope.id in ours], "done")
+                self._count(
+                    changes, [e.envelope for e, row in batch if row is not None and e.envelope.id in ours], "due", -1
+                )
+                works = await self._handle(transaction, [event for event, _ in batch if event.envelope.id in ours])
+                await keep(transaction, schema, works, changes)
+                return ours
+
+    async def _handle(self, transaction: Transaction, events: Sequence[Event]) -> list[UnitOfWork]:
+        by_org: dict[OrgId, list[Event]] = defaultdict(list)
+        for event in events:
+            by_org[event.envelope.org_id].append(event)
+        works = []
+        for org_id in sorted(by_org):
+            work = UnitOfWork(await transaction.as_tenant(org_id), self.source)
+            await self.consumer.handler(by_org[org_id], work)
+            works.append(work)
+        return works
+
+    async def _fail(self, envelope: Envelope, row: DueRow | None, error: BaseException, seconds: float) -> None:
+        attempts = (row.attempts if row else 0) + 1
+        delay = self.consumer.retry.next_delay(error, attempts)
+        if isinstance(error, UnknownVersion):
+            state, delay = "parked", None
+        else:
+            state = "due" if delay is not None else "dead"
+        failure = {
+            "error_class": error_class(error),
+            "reason": reason_of(error),
+            "fingerprint": fingerprint(self.queue, envelope.type, error),
+            "frames": frames_of(error)[-6:],
+        }
+        async with self.database.transaction() as transaction:
+            await transaction.as_dispatch()
+            ours = await inbox.record_failure(
+                transaction.driver, self.database.schema, self.queue, envelope,
+                state=state, attempts=attempts, delay_seconds=delay, failure=failure, held=row,
+            )  # fmt: skip
+            if ours:
+                changes = Changes()
+                if row is None or state != "due":
+                    self._count(changes, [envelope], state)
+                    if row is not None:
+                        self._count(changes, [envelope], "due", -1)
+                told = [self._dead_letter(envelope, state, attempts, failure)] if state != "due" else []
+                changes.sent(told)
+                await outbox.insert(transaction.driver, self.database.schema, told)
+                await changes.write(transaction.driver, self.database.schema)
+        log.log(
+            40 if state == "dead" else 30, "message_handled", queue=self.queue, event_id=str(envelope.id), type=envelope.type,
+            org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id), outcome=state if ours else "duplicate",
+            attempts=attempts, error=failure["error_class"], reason=failure["reason"], seconds=round(seconds, 4),
+            exc_info=error if state == "dead" and not isinstance(error, PermanentError) else None,
+        )  # fmt: skip
+
+    def _dead_letter(self, envelope: Envelope, state: str, attempts: int, failure: Mapping[str, object]) -> Envelope:
+        event = DeadLetterChangedV1.model_validate(
+            {
+                "service": self.source,
+                "consumer": self.queue,
+                "event_id": envelope.id,
+                "event_type": envelope.type,
+                "event_subject": envelope.subject,
+                "state": state,
+                "error_class": failure["error_class"],
+                "reason": failure["reason"],
+                "fingerprint": failure["fingerprint"],
+                "attempts": attempts,
+                "changed_at": now(),
+            }
+        )
+        return seal(event, source=self.source, org_id=envelope.org_id, company_id=envelope.company_id, cause=envelope)
+
+    def _count(self, changes: Changes, counted: Sequence[Envelope], state: str, count: int = 1) -> None:
+        for envelope in counted:
+            changes.add(envelope.org_id, self.queue, envelope.type, envelope.id, state, count)
+
+    def _log_handled(self, batch: Sequence[Envelope], handled: set[UUID], seconds: float) -> None:
+        for envelope in batch:
+            log.debug(
+                "message_handled", queue=self.queue, event_id=str(envelope.id), type=envelope.type,
+                org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id),
+                outcome="ok" if envelope.id in handled else "duplicate", seconds=round(seconds / len(batch), 6),
+            )  # fmt: skip
