@@ -25,7 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from libs.database.embedded import PostgresNode, PostgresUnavailable
+from libs.database.embedded import PostgresNode, PostgresUnavailable, find_bindir
 from libs.messaging.embedded import RabbitNode, RabbitUnavailable, find_sbin, server_version
 
 _T = TypeVar("_T")
@@ -140,14 +140,16 @@ def postgres(say: Callable[[str], None]) -> Iterator[str]:
     with _node_folder() as folder:
         node = PostgresNode(folder, prefer_wheel=False, durable=False)
         try:
-            node.start()
+            find_bindir(prefer_wheel=False)
         except PostgresUnavailable as error:
-            if not install_from_debian("postgresql", str(error)):
+            if "PG_BINDIR" in os.environ or not install_from_debian("postgresql", str(error)):
                 raise Unavailable(f"PostgreSQL: {_listed([*passed_over, str(error)])}") from error
-            node.start()
         try:
+            node.start()
             say(f"PostgreSQL {node.version} as a private node ({_listed(passed_over)})")
             yield node.dsn()
+        except PostgresUnavailable as error:
+            raise Unavailable(f"PostgreSQL: {_listed([*passed_over, str(error)])}") from error
         finally:
             node.kill()
 
@@ -181,7 +183,7 @@ def rabbit(say: Callable[[str], None]) -> Iterator[RabbitServer]:
     try:
         find_sbin()
     except RabbitUnavailable as error:
-        if not install_from_debian("rabbitmq-server", str(error)):
+        if "RABBITMQ_SBIN" in os.environ or not install_from_debian("rabbitmq-server", str(error)):
             raise Unavailable(f"RabbitMQ: {_listed([*passed_over, str(error)])}") from error
     with _node_folder() as folder:
         node = RabbitNode(folder)
