@@ -39,7 +39,9 @@ def entity_id(account_id: UUID, kind: str, natural_key: str) -> UUID:
 
     Version 8 (RFC 9562: "custom") marks that it was derived; the account's own random id keeps it from being guessed.
     """
-    digest = hashlib.sha256(account_id.bytes + kind.encode() + b"\0" + natural_key.encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(
+        account_id.bytes + kind.encode() + b"\0" + natural_key.encode("utf-8", "surrogatepass")
+    ).digest()
     number = int.from_bytes(digest[:16], "big")
     number = number & ~(0xF << 76) | 0x8 << 76
     number = number & ~(0x3 << 62) | 0x2 << 62
