@@ -31,6 +31,7 @@ class Notes:
         self.servers: list[str] = []
         self.missing: list[str] = []
         self.deselected_heavy = 0
+        self.for_root_only = 0
         self.skipped = 0
 
 
@@ -71,6 +72,15 @@ def _served(
         running.__exit__(None, None, None)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.geteuid() == 0:
+        return
+    for_root = [item for item in items if item.get_closest_marker("root")]
+    config.stash[_NOTES].for_root_only = len(for_root)
+    config.hook.pytest_deselected(items=for_root)
+    items[:] = [item for item in items if item not in for_root]
+
+
 def pytest_deselected(items: list[pytest.Item]) -> None:
     if items:
         items[0].config.stash[_NOTES].deselected_heavy += sum(
@@ -94,6 +104,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         left_out.append(f"{notes.skipped} skipped" + (", which fails with CI set" if os.environ.get("CI") else ""))
     if notes.deselected_heavy:
         left_out.append(f"{notes.deselected_heavy} heavy (make test-all)")
+    if notes.for_root_only:
+        left_out.append(f"{notes.for_root_only} about root")
     terminalreporter.section("servers", sep="-")
     for line in notes.servers or ["none was needed"]:
         terminalreporter.line(line)

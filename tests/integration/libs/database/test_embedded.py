@@ -19,8 +19,6 @@ import pytest
 from libs.database import embedded
 from libs.database.embedded import PostgresNode, PostgresUnavailable, find_bindir
 
-AS_ROOT = os.geteuid() == 0
-
 
 @pytest.fixture
 def root() -> Iterator[Path]:
@@ -149,7 +147,7 @@ def test_a_half_made_cluster_is_made_anew(node: PostgresNode) -> None:
     assert not (node.root / "data.new").exists()
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root starts servers as another user")
+@pytest.mark.root
 async def test_programs_below_a_private_folder_are_copied(
     node: PostgresNode, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +167,7 @@ async def test_programs_below_a_private_folder_are_copied(
     assert private.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root starts servers as another user")
+@pytest.mark.root
 def test_a_data_folder_that_nobody_can_enter_is_named(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
 
