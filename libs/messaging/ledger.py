@@ -50,6 +50,9 @@ class Changes:
         entry[0] += count
         entry[1] ^= event_id.int
 
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
     def sent(self, envelopes: Iterable[Envelope]) -> None:
         for envelope in envelopes:
             self.add(envelope.org_id, envelope.type, envelope.type, envelope.id, SENT)

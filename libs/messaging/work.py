@@ -65,6 +65,8 @@ async def keep(transaction: Transaction, schema: str, works: list[UnitOfWork], c
     changes = changes or Changes()
     told = [envelope for work in works for envelope in work.published]
     changes.sent(told)
+    if not told and not any((changes, *(work.changes for work in works))):
+        return  # a read: nothing to tell, and no role to change for it
     await transaction.as_dispatch()
     await outbox.insert(transaction.driver, schema, told)
     for each in (changes, *(work.changes for work in works)):

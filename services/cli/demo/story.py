@@ -1,0 +1,259 @@
+"""The demo: two agencies, a simulated Smartlead that lies as the real one does, and the books checked at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import uvicorn
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from libs.child_process import free_port
+from libs.client.client import OutriderClient
+from libs.errors import PlatformError
+from libs.providers.simulation import Plan, PostKind, post_all
+from libs.providers.smartlead.simulator import SmartleadSimulator, smartlead_app
+from libs.state import state_root
+from services.cli.demo import books, tables
+from services.cli.processes import House, ServiceDied
+
+DRAIN_SECONDS = 120
+CLIENTS = (111, 222)  # the agency's clients at the provider, one for each of its companies
+_AGENCIES = ("Northlight Outreach", "Harbour & Finch")
+_COMPANIES = (("North Pier", "Quayside Tools"), ("Finch Paper", "Larkspur Labs"))
+
+
+class DemoFailed(Exception):
+    """What did not add up, one reason a line."""
+
+
+@dataclass
+class Agency:
+    """One organization of the demo with its provider account and all that was planned for it."""
+
+    name: str
+    org_id: str
+    account_id: str
+    client: OutriderClient
+    simulator: SmartleadSimulator
+    plan: Plan
+
+
+class Demo:
+    def __init__(
+        self, *, broker: str | None, kill: bool, webhooks: int, seed: int, as_json: bool, talk: Console
+    ) -> None:
+        self._broker = broker
+        self._kill = kill
+        self._webhooks = webhooks
+        self._seed = seed
+        self._as_json = as_json
+        self._talk = talk
+        self._agencies: list[Agency] = []
+
+    async def run(self) -> int:
+        """Play it; answers the exit code: 0 only if the ledger balances and the analytics equal the simulators' journals."""
+        started = time.monotonic()
+        folder = state_root() / "demo"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o711)
+        house = House(
+            folder,
+            broker=self._broker,
+            database="demo",
+            fixed_ports=False,
+            say=lambda line: self._talk.print(f"[dim]{line}[/dim]"),
+            extra_env={"OUTRIDER_LEDGER_FOLD_SECONDS": "0.5"},
+        )
+        try:
+            async with AsyncExitStack() as stack:
+                stack.callback(house.close)
+                result = await self._play(house, stack)
+        except (PlatformError, DemoFailed) as error:
+            self._talk.print(f"[red]{error}[/red]")
+            self._talk.print(f"logs: {folder / 'logs'}")
+            print("demo: failed")
+            return 1
+        seconds = time.monotonic() - started
+        if self._as_json:
+            print(orjson.dumps(result | {"seconds": round(seconds, 1)}, option=orjson.OPT_INDENT_2).decode())
+        totals = result["totals"]
+        words = " ".join(f"{name}={totals[name]}" for name in books.TOTALS)
+        print(f"demo: ok {words} seconds={seconds:.0f}")
+        return 0
+
+    async def _play(self, house: House, stack: AsyncExitStack) -> dict[str, Any]:
+        simulators = [
+            SmartleadSimulator(
+                api_key=f"sim-{self._seed}-{number}",
+                seed=self._seed * 10 + number,
+                clients_of_campaigns=(None, *CLIENTS),
+            )
+            for number in range(len(_AGENCIES))
+        ]
+        provider_url = await _serve(smartlead_app(*simulators), stack)
+        await house.open()
+        platform = await stack.enter_async_context(OutriderClient(house.gateway_url, house.platform_key))
+        for number, simulator in enumerate(simulators):
+            agency = await self._found(platform, number, simulator, house, provider_url, stack)
+            self._agencies.append(agency)
+        self._talk.print("two organizations, two companies each, an account at the simulated Smartlead each")
+        await self._post(house)
+        await self._until_drained("all webhooks applied", house)
+        withheld = sum(len(agency.plan.of(PostKind.WITHHELD)) for agency in self._agencies)
+        runs = [await self._reconcile(agency, house) for agency in self._agencies]
+        await self._until_drained("the repairs applied", house)
+        result = await books.check(self._agencies, runs, withheld=withheld, killed=self._kill)
+        if not self._as_json:
+            tables.show(result)
+        if result["problems"]:
+            raise DemoFailed("\n".join(result["problems"]))
+        return result
+
+    async def _found(
+        self,
+        platform: OutriderClient,
+        number: int,
+        simulator: SmartleadSimulator,
+        house: House,
+        provider_url: str,
+        stack: AsyncExitStack,
+    ) -> Agency:
+        organization = await platform.create_organization(_AGENCIES[number], time_zone="UTC")
+        staff = await stack.enter_async_context(
+            OutriderClient(house.gateway_url, house.platform_key, org=organization["id"])
+        )
+        key = await staff.create_api_key("demo", role="org_admin")
+        client = await stack.enter_async_context(OutriderClient(house.gateway_url, key["key"]))
+        companies = [(await client.create_company(name))["id"] for name in _COMPANIES[number]]
+        account = await _eventually(
+            lambda: client.create_provider_account(
+                provider="smartlead",
+                name=f"{_AGENCIES[number]} at Smartlead",
+                company_id=companies[0],
+                base_url=f"{provider_url}/api/v1",
+                credentials={"api_key": simulator.api_key},
+                client_companies={str(external): company for external, company in zip(CLIENTS, companies, strict=True)},
+            )
+        )
+        await _until(lambda: _registered(simulator), 30, "the provider was told where to post", house)
+        plan = simulator.deliveries(
+            self._webhooks // len(_AGENCIES),
+            garbage=6,
+            poison=1,
+            unknown=4,
+            withhold=12,
+            seed=self._seed,
+        )
+        return Agency(_AGENCIES[number], organization["id"], account["id"], client, simulator, plan)
+
+    async def _post(self, house: House) -> None:
+        total = sum(len(agency.plan.to_send()) for agency in self._agencies)
+        finished = dict.fromkeys(range(len(self._agencies)), 0)
+        columns = (TextColumn("webhooks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._talk, transient=True) as progress:
+            bar = progress.add_task("webhooks", total=total)
+
+            def on_progress(number: int) -> Callable[[int, int], None]:
+                def moved(done: int, _: int) -> None:
+                    finished[number] = done
+                    progress.update(bar, completed=sum(finished.values()))
+
+                return moved
+
+            async with asyncio.TaskGroup() as group:
+                for number, agency in enumerate(self._agencies):
+                    url = agency.simulator.account.registrations[-1].url
+                    group.create_task(
+                        post_all(
+                            agency.plan,
+                            lambda _, url=url: url,
+                            concurrency=16,
+                            on_progress=on_progress(number),
+                            until_acknowledged=True,
+                        )
+                    )
+                if self._kill:
+                    group.create_task(self._crash(house, lambda: sum(finished.values()) / total))
+
+    async def _crash(self, house: House, progress: Callable[[], float]) -> None:
+        """kill -9 each process in turn, at even distances on the way, and start it again."""
+        for number, name in enumerate(house.names):
+            at = 0.25 + 0.5 * number / len(house.names)
+            while progress() < at:  # noqa: ASYNC110 - a number that the posts move, looked at now and then
+                await asyncio.sleep(0.01)
+            house.kill(name)
+            self._talk.print(f"[yellow]kill -9 {name} at {progress():.0%}[/yellow]")
+            house.start(name)
+            await house.ready(name)
+
+    async def _reconcile(self, agency: Agency, house: House) -> dict[str, Any]:
+        run = await agency.client.start_reconciliation(agency.account_id)
+
+        async def ended() -> bool:
+            nonlocal run
+            run = await agency.client.reconciliation(run["id"])
+            return run["state"] in ("completed", "failed")
+
+        await _until(ended, DRAIN_SECONDS, "the reconciliation ended", house)
+        return run
+
+    async def _until_drained(self, what: str, house: House) -> None:
+        for agency in self._agencies:
+            acknowledged = len(agency.plan.acknowledged())
+
+            async def drained(agency: Agency = agency, acknowledged: int = acknowledged) -> bool:
+                return books.is_drained(await agency.client.ledger(settle_seconds=0), acknowledged)
+
+            await _until(drained, DRAIN_SECONDS, what, house)
+
+
+async def _serve(app: Any, stack: AsyncExitStack) -> str:
+    """The simulated provider on a port of its own."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))
+    server.capture_signals = AsyncExitStack  # type: ignore[assignment,method-assign]
+    task = asyncio.create_task(server._serve())
+
+    async def stop() -> None:
+        server.should_exit = True
+        await task
+
+    stack.push_async_callback(stop)
+    while not server.started:  # noqa: ASYNC110 - uvicorn sets a flag, no event
+        await asyncio.sleep(0.02)
+    return f"http://127.0.0.1:{port}"
+
+
+async def _registered(simulator: SmartleadSimulator) -> bool:
+    return bool(simulator.account.registrations)
+
+
+async def _eventually(call: Callable[[], Awaitable[dict[str, Any]]], seconds: float = 20) -> dict[str, Any]:
+    """Companies reach provider_sync as events: what is refused in the first moments is asked again."""
+    from libs.client.client import ApiProblem
+
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return await call()
+        except ApiProblem as problem:
+            if problem.status != 422 or time.monotonic() > deadline:
+                raise DemoFailed(str(problem)) from problem
+            await asyncio.sleep(0.1)
+
+
+async def _until(condition: Callable[[], Awaitable[bool]], seconds: float, what: str, house: House) -> None:
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        for name in house.dead():
+            raise ServiceDied(f"{name} ended by itself; its log ends:\n{house.last_words(name)}")
+        if time.monotonic() > deadline:
+            raise DemoFailed(f"not within {seconds:.0f} s: {what}")
+        await asyncio.sleep(0.2)

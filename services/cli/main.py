@@ -1,0 +1,115 @@
+"""The `outrider` command. Data goes to stdout, talk to stderr; errors are one line that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from libs.errors import PlatformError
+from libs.state import CHECKOUT, state_root
+
+app = typer.Typer(
+    help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+talk = Console(stderr=True)
+
+Broker = Annotated[
+    str | None, typer.Option(help="`rabbitmq`: a process per service on a real broker; absent: one process.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+
+
+@app.command()
+def demo(
+    broker: Broker = None,
+    kill: Annotated[bool, typer.Option("--kill", help="kill -9 what runs in the middle, and start it again.")] = False,
+    webhooks: Annotated[int, typer.Option(help="How many webhooks to post, over both organizations.", min=200)] = 2400,
+    seed: Annotated[int, typer.Option(help="Decides what the simulated provider plays.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run the whole house for a minute, with a simulated provider, and check that all adds up."""
+    from services.cli.demo.story import Demo  # the services' imports take a second that `--help` need not wait
+
+    _check_broker(broker)
+    sys.exit(
+        asyncio.run(Demo(broker=broker, kill=kill, webhooks=webhooks, seed=seed, as_json=as_json, talk=talk).run())
+    )
+
+
+@app.command()
+def up(broker: Broker = None) -> None:
+    """Start everything and stay; Ctrl-C (or `outrider down` elsewhere) ends it."""
+    from services.cli.stay import stay_up
+
+    _check_broker(broker)
+    asyncio.run(stay_up(broker, talk))
+
+
+@app.command()
+def down() -> None:
+    """End what `outrider up` started on this machine."""
+    from services.cli.stay import take_down
+
+    take_down(talk)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database at DATABASE_URL (an administrator's login) to this version; makes roles and secrets too."""
+    from services.cli.prepare import first_key, prepare_database
+
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        raise typer.BadParameter(
+            "set DATABASE_URL to an administrator's login, postgresql://user:password@host:5432/name"
+        )
+    revisions = asyncio.run(prepare_database(url))
+    for service, revision in revisions.items():
+        print(f"{service}\t{revision}")
+    asyncio.run(first_key(url, state_root()))
+    talk.print(f"secrets and the first platform key are in {state_root()}, readable by you only")
+
+
+@app.command()
+def topology() -> None:
+    """Declare exchanges, queues and bindings on the broker at AMQP_URL."""
+    import libs.contracts.events  # noqa: F401 - fills the registry
+    from libs.messaging.topology import declare
+
+    url = os.environ.get("AMQP_URL")
+    if not url:
+        raise typer.BadParameter("set AMQP_URL to the broker, amqp://user:password@host:5672/")
+    for queue in asyncio.run(declare(url)):
+        print(queue)
+
+
+@app.command()
+def contracts(
+    folder: Annotated[Path, typer.Option(help="Where to write; the default is the repository's.")] = CHECKOUT
+    / "contracts",
+) -> None:
+    """Write the JSON Schemas of all events and asyncapi.yaml from the code."""
+    from libs.contracts.documents import write
+
+    for path in write(folder):
+        print(path)
+
+
+def _check_broker(broker: str | None) -> None:
+    if broker not in (None, "rabbitmq"):
+        raise typer.BadParameter(f"no broker named {broker!r}: leave it out, or say rabbitmq")
+
+
+def run() -> None:
+    """The console script: errors that we raise on purpose are for people, one line each."""
+    try:
+        app()
+    except PlatformError as error:
+        talk.print(f"[red]outrider:[/red] {error}")
+        sys.exit(1)
