@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from libs import clock
+from libs.errors import ContractViolated, ProviderRefused, ProviderUnavailable, RateLimited
+from libs.providers.calls import CallPolicy, call
+
+URL = "https://provider.example.com/api/v1/things"
+QUICK = CallPolicy(tries=4, first_wait_seconds=0.001, longest_wait_seconds=0.002, deadline_seconds=5)
+SECRET = "s3cret-key"
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def says(value: object) -> str | None:
+    return str(value["error"]) if isinstance(value, dict) and "error" in value else None
+
+
+class Provider:
+    """Answers with the given answers, then with `[]`; keeps the requests."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if self._answers else httpx.Response(200, json=[])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def ask(provider: Handler, *, idempotent: bool = True, policy: CallPolicy = QUICK, method: str = "GET") -> object:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
+        value, _ = await call(
+            http,
+            method,
+            URL,
+            idempotent=idempotent,
+            params={"api_key": SECRET},
+            secrets=(SECRET,),
+            explain=says,
+            policy=policy,
+        )
+        return value
+
+
+@pytest.mark.parametrize(
+    "hiccup",
+    [
+        httpx.Response(500),
+        httpx.Response(503, text="<html>soon</html>"),
+        httpx.Response(429),
+        httpx.Response(429, headers={"retry-after": "0"}),
+        httpx.Response(200, text="<html>soon</html>"),
+        httpx.Response(403, text="<html>are you a robot?</html>"),
+        httpx.Response(302, headers={"location": "https://elsewhere.example.com"}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut off"),
+    ],
+)
+async def test_a_hiccup_is_bridged(hiccup: httpx.Response | Exception) -> None:
+    provider = Provider(hiccup, hiccup)
+
+    assert await ask(provider) == []
+    assert len(provider.requests) == 3
+
+
+async def test_a_call_that_may_have_landed_is_not_made_twice() -> None:
+    provider = Provider(httpx.ReadTimeout("slow"))
+
+    with pytest.raises(ProviderUnavailable):
+        await ask(provider, idempotent=False, method="POST")
+
+    assert len(provider.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(500), ProviderUnavailable),
+        (httpx.Response(429), RateLimited),
+        (httpx.Response(200, text="<html>"), ProviderUnavailable),
+        (httpx.ConnectTimeout("slow"), ProviderUnavailable),
+    ],
+)
+async def test_what_lasts_is_told_after_the_last_try(
+    answer: httpx.Response | Exception, error: type[Exception]
+) -> None:
+    provider = Provider(*[answer] * 9)
+
+    with pytest.raises(error):
+        await ask(provider)
+
+    assert len(provider.requests) == QUICK.tries
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 406, 422])
+async def test_a_no_is_a_no(status: int) -> None:
+    provider = Provider(httpx.Response(status, json={"error": "we will not"}))
+
+    with pytest.raises(ProviderRefused, match=f"GET /api/v1/things: answered {status}: we will not"):
+        await ask(provider)
+
+    assert len(provider.requests) == 1
+
+
+async def test_retry_after_is_waited_for() -> None:
+    provider = Provider(httpx.Response(429, headers={"retry-after": "1"}))
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+
+    assert await ask(provider) == []
+    assert loop.time() - start >= 1
+
+
+async def test_a_wait_longer_than_our_patience_is_left_to_the_caller() -> None:
+    provider = Provider(httpx.Response(429, headers={"retry-after": "30"}))
+
+    with pytest.raises(RateLimited) as limited:
+        await ask(provider)
+
+    assert limited.value.retry_after_seconds == 30
+    assert len(provider.requests) == 1
+
+
+async def test_retry_after_may_be_a_date() -> None:
+    provider = Provider(httpx.Response(503, headers={"retry-after": "Sat, 11 Jul 2026 12:05:00 GMT"}))
+
+    with clock.frozen(datetime(2026, 7, 11, 12, 0, tzinfo=UTC)), pytest.raises(ProviderUnavailable) as away:
+        await ask(provider)
+
+    assert away.value.retry_after_seconds == 300
+
+
+async def test_the_deadline_holds_for_all_tries_together() -> None:
+    async def hangs(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hangs)) as http:
+        with pytest.raises(ProviderUnavailable, match=r"no answer in 0\.05 s"):
+            await call(http, "GET", URL, idempotent=True, explain=says, policy=CallPolicy(deadline_seconds=0.05))
+
+
+async def test_an_answer_without_end_is_cut() -> None:
+    provider = Provider(httpx.Response(200, content=b"[" + b" " * 100_000 + b"]"))
+
+    with pytest.raises(ContractViolated, match="more than 1000 bytes"):
+        await ask(provider, policy=CallPolicy(largest_body_bytes=1000))
+
+
+async def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    answers = [
+        httpx.Response(400, json={"error": f"key {SECRET} is not known"}),
+        httpx.Response(500, json={"error": SECRET}),
+        httpx.ConnectError(f"cannot reach {URL}?api_key={SECRET}"),
+    ]
+    for answer in answers:
+        with pytest.raises((ProviderRefused, ProviderUnavailable)) as error:
+            await ask(Provider(*[answer] * 9))
+
+        assert SECRET not in str(error.value)
+        assert error.value.__cause__ is None
+    assert await ask(Provider()) == []
+    assert SECRET not in caplog.text
+
+
+async def test_an_empty_answer_is_none_and_odd_characters_are_mended() -> None:
+    assert await ask(Provider(httpx.Response(200))) is None
+    assert await ask(Provider(httpx.Response(200, content=b'["a\\u0000b\\ud83d"]'))) == ["a\ufffdb\ufffd"]

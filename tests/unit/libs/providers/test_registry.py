@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from libs.errors import Unsupported
+from libs.providers.capabilities import Pulls, Snapshots, WebhookParsing, WebhookRegistration, require
+from libs.providers.registry import PROVIDERS
+
+
+@pytest.mark.parametrize("name", list(PROVIDERS))
+async def test_a_provider_is_what_its_entry_says(name: str) -> None:
+    provider = PROVIDERS[name]
+
+    assert provider.name == name
+    assert isinstance(provider.webhooks, WebhookParsing)
+    assert provider.default_base_url.startswith("https://")
+    async with httpx.AsyncClient() as http:
+        client = provider.make_client(dict.fromkeys(provider.credential_fields, "x"), None, http)
+        assert require(client, Snapshots, name) is client
+
+
+async def test_smartlead_can_all_that_reconciliation_needs() -> None:
+    async with httpx.AsyncClient() as http:
+        client = PROVIDERS["smartlead"].make_client({"api_key": "x"}, None, http)
+
+    assert isinstance(client, Snapshots)
+    assert isinstance(client, Pulls)
+    assert isinstance(client, WebhookRegistration)
+    with pytest.raises(Unsupported, match="WebhookParsing"):
+        require(client, WebhookParsing, "smartlead")
