@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from libs.contracts import envelope as envelopes
@@ -100,7 +101,10 @@ class Registry:
             event = event_type.model_validate(fields)
         except ValidationError as error:
             first = error.errors(include_input=False, include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
+            # Below the field only positions: a mapping's keys are payload too.
+            where = ".".join(
+                str(part) for depth, part in enumerate(first["loc"]) if depth == 0 or isinstance(part, int)
+            )
             raise ContractViolated(f"{envelope.type}: field {where}: {first['msg']}") from None
         event._envelope = envelope
         return event
@@ -115,6 +119,11 @@ class Registry:
 
 
 registry = Registry()
+
+
+def _attribute(value: Any) -> str:
+    """CloudEvents' text of a scalar: `true`, not Python's `True`."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def _fields(envelope: Envelope) -> Mapping[str, Any]:
@@ -141,9 +150,7 @@ def seal(
     else:
         binary = getattr(event, event.binary_field)
         dumped = event.model_dump(mode="json", exclude={event.binary_field}, exclude_none=True)
-        attributes = {
-            name.replace("_", ""): value if isinstance(value, str) else str(value) for name, value in dumped.items()
-        }
+        attributes = {name.replace("_", ""): _attribute(value) for name, value in dumped.items()}
     return envelopes.seal(
         type=event.routing_key, source=source, subject=event.subject(), org_id=org_id, company_id=company_id, data=data,
         binary=binary, attributes=attributes, event_id=event_id, cause=cause, traceparent=traceparent, replay_id=replay_id,

@@ -37,6 +37,8 @@ class CampaignRecordedV1(Event, type="campaign.recorded.v1", publisher="provider
 
 
 class SequenceStepRecordedV1(Event, type="sequence_step.recorded.v1", publisher="provider-sync", heard_by=_FACTS):
+    """One step of a campaign's sequence, counted from 1 by its place, whatever the provider calls it."""
+
     step_id: UUID
     account_id: UUID
     campaign_id: UUID
@@ -113,6 +115,8 @@ class ProviderAccountChangedV1(
     publisher="provider-sync",
     heard_by=("analytics.tenants", "reconciliation.accounts"),
 ):
+    """An account at a provider came to be, was renamed, or changed its state; no credential travels."""
+
     account_id: UUID
     revision: int
     provider: str
