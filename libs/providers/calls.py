@@ -182,7 +182,7 @@ def _error(
     except ProviderUnavailable:
         sentence, is_json = None, False
     if sentence:
-        for secret in secrets:
+        for secret in filter(None, secrets):
             sentence = sentence.replace(secret, "***")
         text += f": {sentence[:LONGEST_EXPLANATION]}"
     if status == 429:

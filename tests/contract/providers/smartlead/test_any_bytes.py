@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.errors import ContractViolated
@@ -51,19 +51,16 @@ def _holds(body: bytes) -> None:
     assert door.quarantine_reason is None
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(st.binary(max_size=200))
 def test_any_bytes(body: bytes) -> None:
     _holds(body)
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(any_json)
 def test_any_json(value: object) -> None:
     _holds(json.dumps(value).encode())
 
 
-@settings(deadline=None)  # a busy machine is no failure
 @given(payloads)
 def test_any_payload(payload: dict[str, object]) -> None:
     _holds(json.dumps(payload).encode())

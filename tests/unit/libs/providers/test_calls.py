@@ -161,7 +161,7 @@ async def test_an_answer_without_end_is_cut() -> None:
 
 async def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    answers = [
+    answers: list[httpx.Response | Exception] = [
         httpx.Response(400, json={"error": f"key {SECRET} is not known"}),
         httpx.Response(500, json={"error": SECRET}),
         httpx.ConnectError(f"cannot reach {URL}?api_key={SECRET}"),

@@ -17,7 +17,7 @@ async def test_a_provider_is_what_its_entry_says(name: str) -> None:
     assert provider.default_base_url.startswith("https://")
     async with httpx.AsyncClient() as http:
         client = provider.make_client(dict.fromkeys(provider.credential_fields, "x"), None, http)
-        assert require(client, Snapshots, name) is client
+        assert require(client, Snapshots, name) is client  # type: ignore[type-abstract]
 
 
 async def test_smartlead_can_all_that_reconciliation_needs() -> None:
@@ -28,4 +28,4 @@ async def test_smartlead_can_all_that_reconciliation_needs() -> None:
     assert isinstance(client, Pulls)
     assert isinstance(client, WebhookRegistration)
     with pytest.raises(Unsupported, match="WebhookParsing"):
-        require(client, WebhookParsing, "smartlead")
+        require(client, WebhookParsing, "smartlead")  # type: ignore[type-abstract]
