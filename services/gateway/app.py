@@ -1,0 +1,45 @@
+"""Composition root of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+
+from libs.database.engine import Database
+from libs.errors import DependencyDown
+from libs.runtime.service import Platform, Service
+from libs.tenancy.signing import ContextSigner
+from libs.web.app import make_app
+from libs.web.cursors import Cursors
+from services.gateway.consumers import consumers
+from services.gateway.forwarding import Table
+from services.gateway.front import Front
+from services.gateway.gate import Gate
+from services.gateway.keys import Peppers
+from services.gateway.owners import Owners
+from services.gateway.routes import own_routes
+from services.gateway.settings import GatewaySettings
+
+_READY_SECONDS = 2.0
+
+
+def build(platform: Platform, settings: GatewaySettings) -> Service:
+    peppers = Peppers(settings.pepper())
+    gate = Gate(platform.database, peppers)
+    owners = Owners(settings.owners, platform.owners, deadline_seconds=settings.owner_deadline_seconds)
+
+    async def ready() -> str:
+        return await _database_away(platform.database)
+
+    own = make_app("gateway", ready=ready)
+    own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
+    own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
+    front = Front(own, gate=gate, signer=ContextSigner(settings.private_key()), owners=owners, table=Table())
+    return Service(name="gateway", app=front, consumers=consumers(), closing=owners.close)
+
+
+async def _database_away(database: Database) -> str:
+    try:
+        async with asyncio.timeout(_READY_SECONDS), database.transaction():
+            return ""
+    except (DependencyDown, TimeoutError):
+        return "the gateway's database does not answer"

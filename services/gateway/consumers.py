@@ -1,0 +1,11 @@
+"""What the gateway reads."""
+
+from __future__ import annotations
+
+from libs.contracts.events import DeadLetterChangedV1
+from libs.messaging.consumer import Consumer
+from services.gateway import handlers
+
+
+def consumers() -> tuple[Consumer, ...]:
+    return (Consumer("gateway.dead-letters", (DeadLetterChangedV1,), handlers.record_dead_letters),)

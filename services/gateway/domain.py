@@ -1,0 +1,184 @@
+"""Pure decisions: which companies a request is about, and what a key may give away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import unquote_plus
+from uuid import UUID
+
+from libs.errors import Forbidden, Invalid, NotFound
+from libs.ids import PLATFORM_ORG, CompanyId, OrgId, parse_public_id
+from libs.tenancy.context import ALL_COMPANIES, CompanyScope
+from libs.tenancy.roles import COMPANY_ROLES, PERMISSIONS, PLATFORM_ROLES, SEES_ALL_COMPANIES, Role
+
+_SCOPE_PARAMETERS = frozenset({"company_id", "all_companies"})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who holds the key. `companies` matters for company roles only."""
+
+    key_id: UUID
+    role: Role
+    home: OrgId
+    companies: frozenset[CompanyId] = frozenset()
+    expires_at: datetime | None = None
+    scope: CompanyScope = field(init=False)
+
+    def __post_init__(self) -> None:
+        scope = CompanyScope(self.companies) if self.role in COMPANY_ROLES else ALL_COMPANIES
+        object.__setattr__(self, "scope", scope)
+
+    @property
+    def is_platform(self) -> bool:
+        return self.role in PLATFORM_ROLES
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        return PERMISSIONS[self.role]
+
+    @property
+    def name(self) -> str:
+        return f"{'platform' if self.is_platform else 'key'}:{self.key_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A principal and the org it acts in; platform staff who name none act in none."""
+
+    principal: Principal
+    org_id: OrgId | None
+
+    def require(self, permission: str) -> None:
+        if permission not in self.principal.permissions:
+            raise Forbidden(
+                f"this needs the permission {permission}, which the role {self.principal.role.value} does not have"
+            )
+
+    def org(self, *, platform: bool = False) -> OrgId:
+        """The org acted in; with `platform`, staff who name none act on what belongs to the platform itself."""
+        if self.org_id is not None:
+            return self.org_id
+        if platform:
+            return PLATFORM_ORG
+        raise Invalid(
+            "say which organization you act in: send the header Outrider-Org: org_…", code="organization_required"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AskedScope:
+    """What `company_id` and `all_companies` of a query say."""
+
+    company_id: str | None = None
+    all_companies: bool = False
+
+
+NOTHING_ASKED = AskedScope()
+
+
+def split_scope(query: bytes) -> tuple[AskedScope, bytes]:
+    """What is asked about companies, and the query without it, every other byte as it was.
+
+    Raises:
+        Invalid: a parameter is given twice, or `all_companies` is neither true nor false.
+    """
+    if not query:
+        return NOTHING_ASKED, query
+    asked: dict[str, str] = {}
+    rest = []
+    for part in query.split(b"&"):
+        raw_name, _, raw_value = part.partition(b"=")
+        name = unquote_plus(raw_name.decode("latin-1"))  # an owner would decode `company%5Fid` too
+        if name not in _SCOPE_PARAMETERS:
+            rest.append(part)
+        elif name in asked:
+            raise Invalid(f"give {name} once", pointer=name)
+        else:
+            asked[name] = unquote_plus(raw_value.decode("latin-1"))
+    if not asked:
+        return NOTHING_ASKED, query
+    everything = asked.get("all_companies", "false")
+    if everything not in ("true", "false"):
+        raise Invalid("all_companies is true or false", pointer="all_companies")
+    return AskedScope(asked.get("company_id"), everything == "true"), b"&".join(rest)
+
+
+def decide_scope(principal: Principal, asked: AskedScope, *, company_filter: bool) -> CompanyScope:
+    """The companies that a request is about. Whether a company named by an admin exists is still to be asked.
+
+    Raises:
+        Invalid: contradictory, or nothing said on a list that must not mix companies by accident (`company_filter`).
+        Forbidden: `all_companies` by a role that is limited to companies.
+        NotFound: a company outside the caller's; the same as for none at all.
+    """
+    sees_all = principal.role in SEES_ALL_COMPANIES
+    if asked.all_companies:
+        if not sees_all:
+            raise Forbidden(
+                f"all_companies=true is for org_admin and super_admin; the role {principal.role.value} sees its own "
+                "companies: leave the parameter out, or name one with company_id",
+                code="all_companies_forbidden",
+            )
+        if asked.company_id is not None:
+            raise Invalid("give either company_id or all_companies=true, not both", pointer="all_companies")
+        return ALL_COMPANIES
+    if asked.company_id is not None:
+        company = parse_company(asked.company_id)
+        if not principal.scope.covers(company):
+            raise no_such_company()
+        return CompanyScope.of([company])
+    if company_filter and sees_all:
+        raise Invalid(
+            "say which companies you mean: add company_id=cmp_… for one, or all_companies=true for all of them",
+            code="company_scope_required",
+            pointer="company_id",
+        )
+    return principal.scope
+
+
+def parse_company(text: str) -> CompanyId:
+    try:
+        return CompanyId(parse_public_id("cmp", text))
+    except NotFound:
+        raise no_such_company() from None
+
+
+def no_such_company() -> NotFound:
+    return NotFound("there is no company with this id")
+
+
+def no_such_organization() -> NotFound:
+    return NotFound("there is no organization with this id")
+
+
+def check_grant(
+    caller: Caller, role: Role, companies: Iterable[CompanyId], expires_at: datetime | None, now: datetime
+) -> None:
+    """A key gives away at most what it has, within the org it acts in.
+
+    Raises:
+        Forbidden: more than the caller has.
+        Invalid: companies for a role that has none, or none for one that needs some; an end in the past.
+    """
+    principal = caller.principal
+    if (role in PLATFORM_ROLES) != (caller.org_id is None):
+        raise Forbidden(
+            "the role super_admin belongs to the platform, and every other role to an organization: only platform "
+            "staff may make such a key, without the header Outrider-Org"
+        )
+    if not PERMISSIONS[role] <= principal.permissions:
+        raise Forbidden(f"the role {role.value} may do more than the role {principal.role.value}")
+    companies = list(companies)
+    if role in COMPANY_ROLES and not companies:
+        raise Invalid(f"the role {role.value} needs company_ids", pointer="/company_ids")
+    if role not in COMPANY_ROLES and companies:
+        raise Invalid(f"the role {role.value} sees all companies: leave company_ids out", pointer="/company_ids")
+    if not all(principal.scope.covers(company) for company in companies):
+        raise no_such_company()
+    if expires_at is not None and expires_at <= now:
+        raise Invalid("expires_at lies in the past", pointer="/expires_at")
+    if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):
+        raise Forbidden("a key that expires cannot make one that lives longer: give an earlier expires_at")

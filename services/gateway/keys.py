@@ -1,0 +1,76 @@
+"""API keys: `otr_live_<id, 32 hex>_<secret, 43 base62><checksum, 6 base62>`, and the little that we keep of them.
+
+The secret has 256 bits, so a keyed hash is enough (slow hashes are for passwords); a database without the pepper proves
+nothing about any key. The checksum lets scanners tell a leaked key from a look-alike; it protects nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+from uuid import UUID
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_SHAPE = re.compile(r"otr_live_([0-9a-f]{32})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+
+
+@dataclass(frozen=True, slots=True)
+class PresentedKey:
+    """A key as its holder sends it; what it claims is not proven."""
+
+    id: UUID
+    secret: str
+
+
+def make(key_id: UUID) -> tuple[str, str]:
+    """A new key for `key_id`: the whole text, to be shown once, and its secret."""
+    secret = _base62(secrets.randbits(256), 43)
+    head = f"otr_live_{key_id.hex}_{secret}"
+    return head + _checksum(head), secret
+
+
+def parse(text: str) -> PresentedKey | None:
+    """None for what cannot be a key of ours."""
+    shape = _SHAPE.fullmatch(text)
+    if shape is None or _checksum(text[:-6]) != shape[3]:
+        return None
+    return PresentedKey(UUID(hex=shape[1]), shape[2])
+
+
+def _checksum(head: str) -> str:
+    return _base62(zlib.crc32(head.encode()), 6)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits))
+
+
+class Peppers:
+    """The peppers by version, from 1, as the setting lists them: oldest first. A new one is appended, so old keys live on."""
+
+    def __init__(self, listed: str) -> None:
+        self._peppers = [pepper.strip().encode() for pepper in listed.split(",")]
+        if not all(self._peppers):
+            raise ValueError("a pepper is empty")
+
+    @property
+    def newest(self) -> int:
+        return len(self._peppers)
+
+    def mac(self, version: int, key_id: UUID, secret: str) -> bytes:
+        """What is kept of a secret. A version that is gone gives random bytes: such a key fits nothing."""
+        if not 1 <= version <= len(self._peppers):
+            return secrets.token_bytes(32)
+        return hmac.digest(self._peppers[version - 1], key_id.bytes + secret.encode(), hashlib.sha256)
+
+    def derived(self, purpose: str) -> str:
+        """A key for another purpose of the gateway's replicas, so that they need to share one secret only."""
+        return hmac.digest(self._peppers[-1], b"derived " + purpose.encode(), hashlib.sha256).hex()

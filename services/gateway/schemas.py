@@ -1,0 +1,108 @@
+"""HTTP bodies of the gateway's own routes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, StringConstraints, model_validator
+
+from libs.clock import rfc3339
+from libs.tenancy.roles import Role
+
+# Visible text only: PostgreSQL takes no NUL, and a name with a line break forges a line somewhere.
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
+]
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+T = TypeVar("T")
+
+
+class Body(BaseModel):
+    """A request body: a field that we do not know is a mistake to be told, not to be ignored."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_fields(cls, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := [name for name in data if name not in cls.model_fields]):
+            named = ", ".join(ascii(name[:50]) for name in unknown[:5])
+            raise ValueError(f"unknown field {named}; known are {', '.join(cls.model_fields)}")
+        return data
+
+
+class OrganizationIn(Body):
+    name: Name
+    time_zone: Annotated[str, Field(max_length=64)] = "UTC"
+
+
+class CompanyIn(Body):
+    name: Name
+
+
+class ApiKeyIn(Body):
+    name: Name
+    role: Role
+    company_ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=500)] = []
+    expires_at: AwareDatetime | None = None
+
+
+class Page(BaseModel, Generic[T]):
+    data: list[T]
+    has_more: bool
+    next_cursor: str | None
+    as_of: Time | None
+
+
+class OrganizationOut(BaseModel):
+    id: str
+    name: str
+    time_zone: str
+    status: str
+    created_at: Time
+
+
+class CompanyOut(BaseModel):
+    id: str
+    name: str
+    status: str
+    created_at: Time
+
+
+class ApiKeyOut(BaseModel):
+    id: str
+    name: str
+    role: Role
+    company_ids: list[str]
+    last4: str
+    created_at: Time
+    expires_at: Time | None
+    revoked_at: Time | None
+
+
+class IssuedKeyOut(ApiKeyOut):
+    key: str = Field(description="the key itself; shown this once")
+
+
+class MeOut(BaseModel):
+    key_id: str
+    role: Role
+    organization_id: str | None = Field(description="the org acted in; null for platform staff who named none")
+    company_ids: list[str] | None = Field(description="null: all companies")
+    permissions: list[str]
+
+
+DeadLetterState = Literal["dead", "parked", "due", "done", "discarded"]
+
+
+class DeadLetterOut(BaseModel):
+    service: str
+    consumer: str
+    event_id: str
+    type: str
+    subject: str
+    state: DeadLetterState
+    error_class: str
+    reason: str
+    fingerprint: str
+    attempts: int
+    changed_at: Time

@@ -1,0 +1,68 @@
+"""The gateway's house, with owners in process or behind sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from libs.database.engine import Database
+from libs.messaging.work import Units
+from libs.runtime.service import Platform
+from libs.tenancy.signing import ContextVerifier, new_private_key, public_key_of
+from services.gateway.app import build
+from services.gateway.bootstrap import ensure_platform_key
+from services.gateway.settings import GatewaySettings
+from tests.integration.services.gateway.house import OWNERS, FakeOwner, House, closed_port, served, settle
+
+PEPPER = "pepper-of-the-tests"
+
+MakeHouse = Callable[..., Awaitable[House]]
+
+
+@pytest.fixture
+async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeHouse]:
+    async with AsyncExitStack() as stack:
+
+        async def make(hop: str = "asgi", *, absent: tuple[str, ...] = (), deadline_seconds: float = 15.0) -> House:
+            private = new_private_key()
+            public = public_key_of(private)
+            owners = {process: FakeOwner(process, ContextVerifier([public], process)) for process in OWNERS}
+            urls, apps = {process: closed_port() for process in OWNERS}, {}
+            for process, owner in owners.items():
+                if process in absent:
+                    continue
+                if hop == "asgi":
+                    apps[process] = owner
+                else:
+                    urls[process] = await stack.enter_async_context(served(owner))
+            settings = GatewaySettings(
+                key_pepper=PEPPER,
+                context_private_key=private,
+                owner_deadline_seconds=deadline_seconds,
+                **{f"{process.replace('-', '_')}_url": url for process, url in urls.items()},
+            )
+            gateway = database("gateway")
+            verifier = ContextVerifier([public], "gateway")
+            service = build(Platform(gateway, Units(gateway, "gateway"), verifier, apps), settings)
+            assert service.closing is not None
+            stack.push_async_callback(service.closing)
+            key = await ensure_platform_key(gateway, PEPPER)
+            assert key is not None
+            first = await settle(service.app, key, "Northwind Outreach")
+            second = await settle(service.app, key, "Southwind Outreach")
+            return House(service.app, owners, key, first, second)
+
+        yield make
+
+
+@pytest.fixture
+async def house(make_house: MakeHouse) -> House:
+    return await make_house()
+
+
+@pytest.fixture(params=["asgi", "socket"])
+async def either_house(request: pytest.FixtureRequest, make_house: MakeHouse) -> House:
+    """The same house twice: owners called in process, and owners behind sockets."""
+    return await make_house(request.param)

@@ -1,0 +1,170 @@
+"""A gateway on a real database with two tenants in it, and owners that only remember what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import orjson
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from libs.errors import Unauthenticated
+from libs.ids import CompanyId, OrgId, parse_public_id
+from libs.tenancy.context import TenantContext
+from libs.tenancy.signing import HEADER, ContextVerifier
+from libs.web import problems
+from libs.web.app import RequestEdge
+
+OWNERS = ("provider-sync", "analytics", "reconciliation", "webhook-ingest")
+
+
+@dataclass
+class Heard:
+    """One request as an owner got it."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+    context: TenantContext
+
+
+Reply = Callable[[Heard], Awaitable[Response]]
+
+
+async def _ok(heard: Heard) -> Response:
+    return Response(orjson.dumps({"path": heard.path}), 200, media_type="application/json")
+
+
+@dataclass
+class FakeOwner:
+    """Refuses what the gateway did not sign for it, as a real owner does; otherwise answers `reply`."""
+
+    process: str
+    verifier: ContextVerifier
+    heard: list[Heard] = field(default_factory=list)
+    reply: Reply = _ok
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await RequestEdge(self._answer)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            context = self.verifier.verify(request.headers.get(HEADER))
+        except Unauthenticated as error:
+            await problems.of_error(error, scope["request_id"])(scope, receive, send)
+            return
+        heard = Heard(
+            request.method, request.url.path, request.url.query, dict(request.headers), await request.body(), context
+        )
+        self.heard.append(heard)
+        await (await self.reply(heard))(scope, receive, send)
+
+
+@asynccontextmanager
+async def served(app: FakeOwner) -> AsyncIterator[str]:
+    """The owner's address while it listens on a port of its own."""
+    listening = socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
+    serving = asyncio.create_task(server._serve([listening]))
+    while not server.started:
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        server.force_exit = True
+        await serving
+        listening.close()
+
+
+def closed_port() -> str:
+    """An address at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@dataclass
+class Tenant:
+    org: str
+    company: str
+    sibling: str
+    admin: str
+    manager: str
+    viewer: str
+
+    @property
+    def org_id(self) -> OrgId:
+        return OrgId(parse_public_id("org", self.org))
+
+    @property
+    def company_id(self) -> CompanyId:
+        return CompanyId(parse_public_id("cmp", self.company))
+
+
+@dataclass
+class House:
+    app: Any
+    owners: dict[str, FakeOwner]
+    platform_key: str
+    first: Tenant
+    second: Tenant
+
+    async def ask(
+        self, method: str, path: str, key: str | None = None, *, org: str | None = None, **more: Any
+    ) -> httpx.Response:
+        return await ask(self.app, method, path, key, org=org, **more)
+
+    def last(self, process: str) -> Heard:
+        return self.owners[process].heard[-1]
+
+
+async def ask(
+    app: Any, method: str, path: str, key: str | None = None, *, org: str | None = None, **more: Any
+) -> httpx.Response:
+    headers = dict(more.pop("headers", {}))
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    if org is not None:
+        headers["Outrider-Org"] = org
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway.example.com") as client:
+        return await client.request(method, path, headers=headers, **more)
+
+
+async def settle(app: Any, platform_key: str, name: str) -> Tenant:
+    """A tenant with two companies and a key of each role for the first."""
+
+    async def make(path: str, body: dict[str, Any], org: str | None = None) -> Any:
+        response = await ask(app, "POST", path, platform_key, org=org, json=body)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    org = (await make("/v1/organizations", {"name": name}))["id"]
+    company = (await make("/v1/companies", {"name": "Harbour Bakery"}, org))["id"]
+    sibling = (await make("/v1/companies", {"name": "Hill Cycles"}, org))["id"]
+    keys = {}
+    for role in ("org_admin", "company_manager", "company_viewer"):
+        companies = [] if role == "org_admin" else [company]
+        wanted = {"name": role, "role": role, "company_ids": companies}
+        keys[role] = (await make("/v1/api-keys", wanted, org))["key"]
+    return Tenant(org, company, sibling, keys["org_admin"], keys["company_manager"], keys["company_viewer"])
+
+
+def without_request_id(response: httpx.Response) -> tuple[int, Any, dict[str, str]]:
+    """All that a caller sees of an answer, but for the id that every answer has of its own."""
+    body = response.json()
+    assert body.pop("request_id") == response.headers["x-request-id"]
+    return response.status_code, body, {k: v for k, v in response.headers.items() if k != "x-request-id"}
