@@ -26,13 +26,22 @@ SENT = "sent"
 UNCOUNTED = LedgerCountedV1.routing_key  # it tells of the counts: counting it would never end
 _MINUTE_MS = 60_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MINUTE = int((datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH).total_seconds()) // 60  # 48 bits of ms reach year 10889
 _FOLDED_AT_ONCE = 20_000
 _COUNTS_PER_EVENT = 500
 
 
 def bucket_of(event_id: UUID) -> datetime:
-    """The minute in which a UUIDv7 was minted: sender and listener compute the same one from the id alone."""
-    return _EPOCH + timedelta(milliseconds=(event_id.int >> 80) // _MINUTE_MS * _MINUTE_MS)
+    """The minute in which a UUIDv7 was minted: sender and listener compute the same one from the id alone.
+
+    An id that tells no time (of unreadable bytes, or a stranger's) counts into 1970: it must not stop its consumer.
+    """
+    return _EPOCH + timedelta(minutes=_minute_of(event_id))
+
+
+def _minute_of(event_id: UUID) -> int:
+    minute = (event_id.int >> 80) // _MINUTE_MS
+    return minute if event_id.int >> 76 & 0xF == 7 and minute < _LAST_MINUTE else 0
 
 
 class Changes:
@@ -45,8 +54,7 @@ class Changes:
         """`count` is +1 when an event enters the state, -1 when it leaves; the XOR flips either way."""
         if event_type == UNCOUNTED:
             return
-        minute = (event_id.int >> 80) // _MINUTE_MS
-        entry = self._counts[org_id, hop, event_type, minute, state]
+        entry = self._counts[org_id, hop, event_type, _minute_of(event_id), state]
         entry[0] += count
         entry[1] ^= event_id.int
 
@@ -62,15 +70,7 @@ class Changes:
         if not self._counts:
             return
         rows = [
-            (
-                org,
-                hop,
-                kind,
-                _EPOCH + timedelta(milliseconds=minute * _MINUTE_MS),
-                state,
-                count,
-                xor.to_bytes(16, "big"),
-            )
+            (org, hop, kind, _EPOCH + timedelta(minutes=minute), state, count, xor.to_bytes(16, "big"))
             for (org, hop, kind, minute, state), (count, xor) in self._counts.items()
         ]
         self._counts.clear()
