@@ -25,6 +25,7 @@ from libs.messaging.consumer import Consumer, error_class
 from libs.messaging.failures import fingerprint, frames_of, reason_of
 from libs.messaging.inbox import DueRow
 from libs.messaging.ledger import Changes
+from libs.messaging.wire import UNREADABLE
 from libs.messaging.work import UnitOfWork, keep
 from libs.observability import tracing
 from libs.observability.logs import get_logger
@@ -103,6 +104,8 @@ class Processor:
             await self._apply(batch)
 
     def _open(self, envelope: Envelope) -> Event:
+        if envelope.type == UNREADABLE:
+            raise ContractViolated("the broker delivered bytes that are no event")
         event = registry.open(envelope)
         if not isinstance(event, self.consumer.events):
             raise ContractViolated(f"{self.queue} does not listen to {envelope.type}")

@@ -25,7 +25,7 @@ from libs.errors import ContractViolated, DependencyDown
 from libs.ids import PLATFORM_ORG, EventId, entity_id
 from libs.messaging import outbox, topology
 from libs.messaging.processor import Processor
-from libs.messaging.wire import CONTENT_TYPE, WireBatch, pack, unpack
+from libs.messaging.wire import CONTENT_TYPE, UNREADABLE, WireBatch, pack, unpack
 from libs.observability import tracing
 from libs.observability.logs import get_logger
 
@@ -246,17 +246,26 @@ def _read(message: AbstractIncomingMessage) -> list[Envelope]:
     """The events of a wire message. Bytes that are no event of ours become one of the platform's own, which no consumer
     can open: so they end, with their bytes, in the inbox as a dead letter that platform staff can read."""
     try:
-        return [envelopes.read(raw) for raw in unpack(message.body, message.headers.get("offsets"))]
+        parts = unpack(message.body, message.headers.get("offsets"))
     except ContractViolated as error:
-        log.error("message_unreadable", reason=str(error), message_bytes=len(message.body))
-        digest = hashlib.sha256(message.body).hexdigest()
-        return [
-            envelopes.seal(
-                type="unreadable.message.v1",
-                source="broker",
-                subject=f"unreadable/{digest[:32]}",
-                org_id=PLATFORM_ORG,
-                binary=message.body[: envelopes.MAX_EVENT_BYTES // 2],
-                event_id=EventId(entity_id(PLATFORM_ORG, "unreadable", digest)),
-            )
-        ]
+        return [_unreadable(message.body, error)]
+    found = []
+    for raw in parts:
+        try:
+            found.append(envelopes.read(raw))
+        except ContractViolated as error:  # its neighbours in the batch are well
+            found.append(_unreadable(raw, error))
+    return found
+
+
+def _unreadable(body: bytes, error: ContractViolated) -> Envelope:
+    log.error("message_unreadable", reason=str(error), message_bytes=len(body))
+    digest = hashlib.sha256(body).hexdigest()
+    return envelopes.seal(
+        type=UNREADABLE,
+        source="broker",
+        subject=f"unreadable/{digest[:32]}",
+        org_id=PLATFORM_ORG,
+        binary=body[: envelopes.MAX_EVENT_BYTES // 2],
+        event_id=EventId(entity_id(PLATFORM_ORG, "unreadable", digest)),
+    )

@@ -18,6 +18,7 @@ from libs.messaging.outbox import OutboxRow
 CONTENT_TYPE = "application/cloudevents-batch+json"
 MAX_EVENTS = 200
 MAX_BYTES = 512 * 1024  # unless it is one event
+UNREADABLE = "unreadable.message.v1"  # stands, in the platform's org, for bytes that are no event
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def unpack(body: bytes, offsets: object) -> list[bytes]:
     """
     if isinstance(offsets, list) and len(offsets) % 2 == 0 and all(isinstance(place, int) for place in offsets):
         places = list(zip(offsets[::2], offsets[1::2], strict=True))
-        if places and all(0 < start < end < len(body) for start, end in places):
+        if places and _covers(body, places):
             return [body[start:end] for start, end in places]
     try:
         document = orjson.loads(body)
@@ -71,3 +72,16 @@ def unpack(body: bytes, offsets: object) -> list[bytes]:
     if not isinstance(document, list) or not all(isinstance(item, dict) for item in document):
         raise ContractViolated("the message is no batch of events")
     return [orjson.dumps(item) for item in document]
+
+
+def _covers(body: bytes, places: Sequence[tuple[int, int]]) -> bool:
+    """Whether the places are objects that fill the whole array, with one comma between each two."""
+    after = 0
+    for start, end in places:
+        separator = b"," if after else b"["
+        if start != after + 1 or end <= start or body[after:start] != separator:
+            return False
+        if body[start : start + 1] != b"{" or body[end - 1 : end] != b"}":
+            return False
+        after = end
+    return body[after:] == b"]"
