@@ -1,0 +1,55 @@
+"""Work that must be done at a provider: asked for by an event, kept as a row, done by a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from libs.contracts.envelope import Envelope
+from libs.ids import AccountId
+
+
+class JobKind(StrEnum):
+    REGISTER_WEBHOOK = "register_webhook"
+    SNAPSHOT = "snapshot"
+    REPAIR = "repair"
+    READ_BACK = "read_back"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """`key` is natural: the same wish twice is one job. `payload` is JSON."""
+
+    account_id: AccountId
+    kind: JobKind
+    key: str
+    payload: Mapping[str, Any]
+    cause: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A wish in a worker's hands: its `takes`-th taking, the `attempts`-th since it was asked for anew."""
+
+    id: UUID
+    account_id: AccountId
+    kind: JobKind
+    payload: Mapping[str, Any]
+    cause: Envelope
+    wanted: int
+    takes: int
+    attempts: int
+
+
+def retry_delay(attempts: int, jitter: float) -> float | None:
+    """Seconds until the next attempt, None when it was the last. `jitter` is drawn from 0..1 (full jitter)."""
+    if attempts > len(_DELAYS_SECONDS):
+        return None
+    return _DELAYS_SECONDS[attempts - 1] * jitter
+
+
+# A provider's outage of a quarter of an hour is bridged; what lasts longer is for the next reconciliation or a person.
+_DELAYS_SECONDS = (2.0, 10.0, 60.0, 300.0, 600.0)

@@ -1,0 +1,133 @@
+"""The rows of work at providers: asked for once, taken under a lease, settled by whoever still holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import asyncpg
+import orjson
+
+from libs.contracts import envelope as envelopes
+from libs.database.engine import TenantSession, Transaction
+from libs.ids import OrgId, new_id
+from services.provider_sync.domain.jobs import Job, JobKind, Wish
+
+
+class JobRepository:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def ask(self, wishes: Sequence[Wish]) -> None:
+        """Keep wishes once: one that is known already is not done again."""
+        await self._insert(wishes, "DO NOTHING")
+
+    async def ask_again(self, wishes: Sequence[Wish]) -> None:
+        """Keep wishes to be done (once more) from now on: one that is due is not doubled, one that runs runs again."""
+        await self._insert(
+            wishes,
+            """
+            DO UPDATE SET wanted = known.wanted + 1, attempts = CASE WHEN known.state = 'running' THEN known.attempts ELSE 0 END,
+              state = CASE WHEN known.state = 'running' THEN known.state ELSE 'due' END,
+              due_at = CASE WHEN known.state IN ('due', 'running') THEN known.due_at ELSE now() END,
+              cause = excluded.cause, error = NULL, changed_at = now()
+            """,
+        )
+
+    async def _insert(self, wishes: Sequence[Wish], on_conflict: str) -> None:
+        ordered = [wish for _, wish in sorted({wish.key: wish for wish in wishes}.items())]
+        if not ordered:
+            return
+        await self._session.execute(
+            f"""
+            INSERT INTO sync_jobs AS known (org_id, id, account_id, kind, key, payload, cause)
+            SELECT $1, r.id, r.account_id, r.kind, r.key, r.payload::jsonb, r.cause
+            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[])
+              AS r (id, account_id, kind, key, payload, cause)
+            ON CONFLICT (org_id, key) {on_conflict}
+            """,  # noqa: S608 - one of the two texts above
+            self._session.org_id,
+            [new_id() for _ in ordered],
+            [wish.account_id for wish in ordered],
+            [wish.kind.value for wish in ordered],
+            [wish.key for wish in ordered],
+            [orjson.dumps(wish.payload).decode() for wish in ordered],
+            [wish.cause.raw for wish in ordered],
+        )
+
+    async def take(self, lease_seconds: float) -> Job | None:
+        """Take the job that is due longest; of an account at most one at a time, for its budget is one."""
+        row = await self._session.fetchrow(
+            """
+            UPDATE sync_jobs j SET state = 'running', takes = takes + 1, attempts = attempts + 1, changed_at = now(),
+              lease_until = now() + $2 * interval '1 second'
+            WHERE j.org_id = $1 AND j.id = (
+              SELECT i.id FROM sync_jobs i
+              WHERE i.org_id = $1 AND i.state IN ('due', 'running') AND i.due_at <= now()
+                AND (i.state = 'due' OR i.lease_until < now())
+                AND NOT EXISTS (SELECT 1 FROM sync_jobs o WHERE o.org_id = $1 AND o.account_id = i.account_id
+                                AND o.state = 'running' AND o.lease_until >= now())
+              ORDER BY i.due_at, i.id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING j.*
+            """,
+            self._session.org_id,
+            lease_seconds,
+        )
+        return None if row is None else _job(row)
+
+    async def hold(self, job: Job, lease_seconds: float) -> bool:
+        """Lengthen the lease; False when the job is in other hands."""
+        done = await self._session.execute(
+            """
+            UPDATE sync_jobs SET lease_until = now() + $4 * interval '1 second'
+            WHERE org_id = $1 AND id = $2 AND takes = $3 AND state = 'running'
+            """,
+            self._session.org_id,
+            job.id,
+            job.takes,
+            lease_seconds,
+        )
+        return done == 1
+
+    async def settle(
+        self, job: Job, *, failed: bool = False, retry_in_seconds: float | None = None, error: str | None = None
+    ) -> bool:
+        """End this taking: done, failed, or due later. False when the job is in other hands: keep nothing of it.
+
+        A wish that came while the job ran makes it due again, for what was read may be older than the wish.
+        """
+        done = await self._session.execute(
+            """
+            UPDATE sync_jobs SET changed_at = now(), lease_until = NULL, error = $7,
+              attempts = CASE WHEN wanted > $4 THEN 0 ELSE attempts END,
+              due_at = CASE WHEN wanted > $4 THEN now() ELSE now() + coalesce($6::float8, 0) * interval '1 second' END,
+              state = CASE WHEN wanted > $4 OR $6::float8 IS NOT NULL THEN 'due' WHEN $5 THEN 'failed' ELSE 'done' END
+            WHERE org_id = $1 AND id = $2 AND takes = $3 AND state = 'running'
+            """,
+            self._session.org_id,
+            job.id,
+            job.takes,
+            job.wanted,
+            failed,
+            retry_in_seconds,
+            error,
+        )
+        return done == 1
+
+
+async def orgs_with_due_jobs(transaction: Transaction, most: int) -> list[OrgId]:
+    """Orgs that have work, in random order; their ids and nothing else."""
+    rows = await transaction.driver.fetch("SELECT org_id FROM orgs_with_due_jobs($1) AS org_id", most)
+    return [OrgId(row["org_id"]) for row in rows]
+
+
+def _job(row: asyncpg.Record) -> Job:
+    return Job(
+        id=row["id"],
+        account_id=row["account_id"],
+        kind=JobKind(row["kind"]),
+        payload=orjson.loads(row["payload"]),
+        cause=envelopes.read(row["cause"]),
+        wanted=row["wanted"],
+        takes=row["takes"],
+        attempts=row["attempts"],
+    )

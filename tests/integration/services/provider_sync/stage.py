@@ -1,0 +1,122 @@
+"""What these tests stand on: an org with an account, webhooks as envelopes, a processor, and the rows at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from libs import clock
+from libs.contracts import event as contract
+from libs.contracts.envelope import Envelope
+from libs.contracts.envelope import read as read_envelope
+from libs.contracts.event import registry
+from libs.contracts.events import WebhookReceivedV1
+from libs.database.engine import Database
+from libs.ids import AccountId, CompanyId, OrgId, new_id
+from libs.messaging.processor import Processor
+from libs.messaging.work import Units
+from libs.providers.registry import PROVIDERS
+from services.provider_sync.consumers import consumers
+from services.provider_sync.domain.accounts import Account
+from services.provider_sync.repository.accounts import (
+    AccountRepository,
+    CompanyRepository,
+    Endpoint,
+    EndpointRepository,
+)
+
+CORPUS = Path(__file__).parents[3] / "contract/providers/smartlead"
+TABLES = ("campaigns", "sequence_steps", "leads", "conversations", "messages", "engagements")
+# What tells of the way and not of the state.
+BOOKKEEPING = frozenset({"org_id", "revision", "created_at", "updated_at"})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One org with one Smartlead account; `clients` maps two of its sub-accounts to companies of their own."""
+
+    org_id: OrgId
+    account: Account
+    endpoint_id: UUID
+
+    def webhook(self, body: bytes, *, org_id: OrgId | None = None) -> Envelope:
+        event = WebhookReceivedV1(
+            delivery_id=new_id(),
+            provider="smartlead",
+            account_id=self.account.id,
+            endpoint_id=self.endpoint_id,
+            received_at=clock.now(),
+            body=body,
+        )
+        sealed = contract.seal(event, source="webhook-ingest", org_id=org_id or self.org_id)
+        return read_envelope(sealed.raw)
+
+
+async def set_stage(
+    units: Units,
+    org_id: OrgId,
+    *,
+    account_id: AccountId | None = None,
+    companies: Sequence[CompanyId] | None = None,
+    endpoint_status: str = "registered",
+) -> Stage:
+    default, first, second = companies or [CompanyId(new_id()) for _ in range(3)]
+    account = Account(
+        id=account_id or AccountId(new_id()),
+        provider="smartlead",
+        channel="email",
+        company_id=default,
+        clients={"111": first, "222": second},
+    )
+    endpoint = Endpoint(new_id(), account.id, endpoint_status, b"sealed")
+    async with units.begin(org_id) as work:
+        await CompanyRepository(work.session).keep({default: "Default", first: "First", second: "Second"})
+        await AccountRepository(work.session).insert(account, name="Main", credentials=b"sealed")
+        await EndpointRepository(work.session).insert(endpoint, token_sha256="0" * 64)
+    return Stage(org_id, account, endpoint.id)
+
+
+def processor(database: Database, queue: str) -> Processor:
+    found = next(one for one in consumers(PROVIDERS) if one.queue == queue)
+    return Processor(database, found, "provider-sync")
+
+
+def payload(name: str, **changes: Any) -> bytes:
+    """A sample of the corpus, with fields of its top level changed."""
+    return orjson.dumps(orjson.loads((CORPUS / f"{name}.json").read_bytes())["payload"] | changes)
+
+
+async def rows_of(database: Database, org_id: OrgId) -> dict[str, list[dict[str, Any]]]:
+    """All entities of the org, without bookkeeping, in the order of ids."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with database.tenant_transaction(org_id) as session:
+        for table in TABLES:
+            rows = await session.fetch(f"SELECT * FROM {table} ORDER BY id")
+            found[table] = [
+                {name: _plain(name, value) for name, value in row.items() if name not in BOOKKEEPING} for row in rows
+            ]
+    return found
+
+
+def _plain(name: str, value: Any) -> Any:
+    return orjson.loads(value) if name in ("versions", "details") else value
+
+
+async def told(database: Database, org_id: OrgId) -> list[Any]:
+    """The events in the outbox of this org, opened, in the order of ids."""
+    async with database.transaction() as transaction:
+        await transaction.as_dispatch()
+        rows = await transaction.driver.fetch("SELECT envelope FROM outbox WHERE org_id = $1 ORDER BY id", org_id)
+    return [registry.open(read_envelope(row["envelope"])) for row in rows]
+
+
+async def inbox_states(database: Database, queue: str) -> dict[UUID, str]:
+    async with database.transaction() as transaction:
+        await transaction.as_dispatch()
+        rows = await transaction.driver.fetch("SELECT event_id, state FROM inbox WHERE consumer = $1", queue)
+    return {row["event_id"]: row["state"] for row in rows}
