@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import traceback
 from pathlib import Path
 
 from libs.messaging.consumer import error_class
+from libs.observability.reasons import reason_of
+
+__all__ = ["fingerprint", "frames_of", "reason_of"]
 
 _ROOT = Path(__file__).resolve().parents[2]
-# What differs between two failures of one cause: ids, numbers, quoted values, addresses.
-_VARYING = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f-]{27}|[\w.+-]+@[\w.-]+|'[^']*'|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\b\d+\b", re.IGNORECASE
-)
-_MAX_REASON = 500
-
-
-def reason_of(error: BaseException) -> str:
-    """The error's message with all that may stem from a payload replaced by `…`; at most 500 characters."""
-    return _VARYING.sub("…", str(error) or type(error).__name__)[:_MAX_REASON]
 
 
 def frames_of(error: BaseException) -> list[str]:

@@ -10,12 +10,26 @@ from typing import Any
 import structlog
 from opentelemetry import trace
 
+from libs.observability.reasons import trace_of
+
 
 def _trace_ids(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         entry["trace_id"] = f"{context.trace_id:032x}"
         entry["span_id"] = f"{context.span_id:016x}"
+    return entry
+
+
+def _exception(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """`exc_info` as our kind of traceback: an error's own message may hold the payload that it met."""
+    given = entry.pop("exc_info", None)
+    if isinstance(given, tuple):
+        given = given[1]
+    elif given and not isinstance(given, BaseException):
+        given = sys.exception()
+    if given is not None and given is not False:
+        entry["exception"] = trace_of(given)
     return entry
 
 
@@ -28,7 +42,7 @@ def setup(service: str, level: str = "info") -> None:
             _trace_ids,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _exception,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -49,7 +63,7 @@ def setup(service: str, level: str = "info") -> None:
                 structlog.stdlib.add_logger_name,
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
+                _exception,
             ],
         )
     )
