@@ -1,0 +1,31 @@
+"""Composition root of analytics."""
+
+from __future__ import annotations
+
+from libs.database.engine import Database
+from libs.errors import DependencyDown
+from libs.runtime.service import Platform, Service
+from libs.web.app import make_app
+from libs.web.cursors import Cursors
+from libs.web.tenant import InnerHop
+from services.analytics.consumers import consumers
+from services.analytics.routes import routes
+from services.analytics.settings import AnalyticsSettings
+
+
+def build(platform: Platform, settings: AnalyticsSettings) -> Service:
+    async def ready() -> str:
+        return await _why_not_ready(platform.database)
+
+    app = make_app("analytics", ready=ready)
+    hop = InnerHop(platform.verifier, platform.units)
+    app.include_router(routes(hop, Cursors(settings.key_of_cursors()), settle_seconds=settings.settle_seconds))
+    return Service("analytics", app, consumers=consumers())
+
+
+async def _why_not_ready(database: Database) -> str:
+    try:
+        async with database.transaction():
+            return ""
+    except DependencyDown as error:
+        return str(error)

@@ -1,0 +1,134 @@
+"""`facts`: what was heard, append-only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import cast
+
+import orjson
+
+from libs.contracts.envelope import Envelope
+from libs.contracts.event import registry
+from libs.database.engine import TenantSession
+from libs.ids import EventId
+from services.analytics.domain.facts import Fact
+
+_READ_AT_ONCE = 5_000
+
+
+class FactRepository:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def append(self, facts: Sequence[Fact]) -> list[str]:
+        """Keep facts; answers the subjects whose version was there already with other content (the first stays)."""
+        by_key: dict[tuple[str, int], Envelope] = {}
+        contested: list[str] = []
+        for fact in facts:
+            envelope = fact.envelope
+            first = by_key.setdefault((envelope.subject, fact.revision), envelope)
+            if first is not envelope and first.data != envelope.data:
+                contested.append(envelope.subject)
+        keys = sorted(by_key)
+        envelopes = [by_key[key] for key in keys]
+        subjects, versions = [subject for subject, _ in keys], [version for _, version in keys]
+        data = [orjson.dumps(envelope.data).decode() for envelope in envelopes]
+        added = await self._session.execute(
+            """
+            INSERT INTO facts (org_id, subject, version, type, event_id, company_id, recorded_at, data)
+            SELECT $1, subject, version, type, event_id, company_id, recorded_at, data::jsonb
+            FROM unnest($2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::uuid[], $7::timestamptz[], $8::text[])
+              AS e(subject, version, type, event_id, company_id, recorded_at, data)
+            ON CONFLICT (org_id, subject, version) DO NOTHING
+            """,
+            self._session.org_id,
+            subjects,
+            versions,
+            [envelope.type for envelope in envelopes],
+            [envelope.id for envelope in envelopes],
+            [envelope.company_id for envelope in envelopes],
+            [envelope.time for envelope in envelopes],
+            data,
+        )
+        if added < len(keys):
+            rows = await self._session.fetch(
+                """
+                SELECT e.subject FROM unnest($2::text[], $3::bigint[], $4::text[]) AS e(subject, version, data)
+                JOIN facts f ON f.org_id = $1 AND f.subject = e.subject AND f.version = e.version
+                WHERE f.data <> e.data::jsonb
+                """,
+                self._session.org_id,
+                subjects,
+                versions,
+                data,
+            )
+            contested += [row["subject"] for row in rows]
+        return contested
+
+    async def all(self) -> AsyncIterator[list[Fact]]:
+        """Every fact of the org, in bounded lots, read as the newest version of its event."""
+        last = ("", -1)
+        while True:
+            rows = await self._session.fetch(
+                """
+                SELECT subject, version, type, event_id, company_id, recorded_at, data FROM facts
+                WHERE org_id = $1 AND (subject, version) > ($2, $3) ORDER BY subject, version LIMIT $4
+                """,
+                self._session.org_id,
+                *last,
+                _READ_AT_ONCE,
+            )
+            if not rows:
+                return
+            last = (rows[-1]["subject"], rows[-1]["version"])
+            yield [
+                cast(
+                    Fact,
+                    registry.open(
+                        Envelope(
+                            id=EventId(row["event_id"]),
+                            type=row["type"],
+                            source="",
+                            subject=row["subject"],
+                            time=row["recorded_at"],
+                            org_id=self._session.org_id,
+                            company_id=row["company_id"],
+                            correlation_id=row["event_id"],
+                            causation_id=None,
+                            traceparent=None,
+                            replay_id=None,
+                            data=orjson.loads(row["data"]),
+                            binary=None,
+                            attributes={},
+                            raw=b"",
+                        )
+                    ),
+                )
+                for row in rows
+            ]
+
+
+class FreshnessRepository:
+    """When the newest of what an answer rests on was told. The slot is the connection's: parallel batches do not meet."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def told(self, kind: str, at: datetime) -> None:
+        await self._session.execute(
+            """
+            INSERT INTO freshness (org_id, kind, slot, told_at) VALUES ($1, $2, pg_backend_pid() % 8, $3)
+            ON CONFLICT (org_id, kind, slot) DO UPDATE SET told_at = excluded.told_at
+            WHERE excluded.told_at > freshness.told_at
+            """,
+            self._session.org_id,
+            kind,
+            at,
+        )
+
+    async def newest(self, kind: str) -> datetime | None:
+        newest: datetime | None = await self._session.fetchval(
+            "SELECT max(told_at) FROM freshness WHERE org_id = $1 AND kind = $2", self._session.org_id, kind
+        )
+        return newest

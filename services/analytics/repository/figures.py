@@ -1,0 +1,185 @@
+"""Reading the projections: which campaigns or steps a page shows, and what is counted of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import asyncpg
+
+from libs.database.engine import TenantSession
+from services.analytics.domain.figures import Completeness, Count, Window
+from services.analytics.metrics import ENGAGEMENT_KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    campaign_id: UUID | None = None
+    account_id: UUID | None = None
+    channel: str | None = None
+
+
+class FigureRepository:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+        self._org = session.org_id
+
+    async def time_zone(self) -> str:
+        """The org's; UTC until its organization was heard of."""
+        found = await self._session.fetchval("SELECT time_zone FROM organizations WHERE org_id = $1", self._org)
+        return str(found or "UTC")
+
+    async def has_campaign(self, campaign_id: UUID) -> bool:
+        return bool(
+            await self._session.fetchval(
+                "SELECT EXISTS (SELECT FROM campaigns WHERE org_id = $1 AND campaign_id = $2)", self._org, campaign_id
+            )
+        )
+
+    async def has_account(self, account_id: UUID) -> bool:
+        return bool(
+            await self._session.fetchval(
+                "SELECT EXISTS (SELECT FROM accounts WHERE org_id = $1 AND account_id = $2) "
+                "OR EXISTS (SELECT FROM campaigns WHERE org_id = $1 AND account_id = $2)",
+                self._org,
+                account_id,
+            )
+        )
+
+    async def campaigns(self, filters: Filters, after: UUID | None, limit: int) -> list[asyncpg.Record]:
+        return await self._session.fetch(
+            """
+            SELECT campaign_id, account_id, company_id, provider, channel, name, status FROM campaigns
+            WHERE org_id = $1 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
+              AND ($4::text IS NULL OR channel = $4) AND ($5::uuid IS NULL OR campaign_id > $5)
+            ORDER BY campaign_id LIMIT $6
+            """,
+            self._org,
+            filters.campaign_id,
+            filters.account_id,
+            filters.channel,
+            after,
+            limit,
+        )
+
+    async def steps(self, filters: Filters, after: tuple[UUID, int] | None, limit: int) -> list[asyncpg.Record]:
+        """Steps by (campaign, number): those told of, and those known only by what they sent or what was done with it."""
+        return await self._session.fetch(
+            """
+            WITH known AS (
+              (SELECT campaign_id, number FROM steps
+               WHERE org_id = $1 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
+                 AND ($5::uuid IS NULL OR (campaign_id, number) > ($5, $6)))
+              UNION
+              (SELECT campaign_id, step_number FROM messages
+               WHERE org_id = $1 AND campaign_id IS NOT NULL AND step_number IS NOT NULL
+                 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
+                 AND ($5::uuid IS NULL OR (campaign_id, step_number) > ($5, $6)) GROUP BY 1, 2)
+              UNION
+              (SELECT campaign_id, step_number FROM engagements
+               WHERE org_id = $1 AND campaign_id IS NOT NULL AND step_number IS NOT NULL
+                 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
+                 AND ($5::uuid IS NULL OR (campaign_id, step_number) > ($5, $6)) GROUP BY 1, 2)
+            ), page AS (
+              SELECT k.campaign_id, k.number, c.account_id, c.company_id, c.channel, c.name AS campaign_name
+              FROM known k JOIN campaigns c ON c.org_id = $1 AND c.campaign_id = k.campaign_id
+              WHERE $4::text IS NULL OR c.channel = $4
+              ORDER BY k.campaign_id, k.number LIMIT $7
+            )
+            SELECT p.*, s.step_id, s.name, s.delay_days FROM page p LEFT JOIN LATERAL (
+              SELECT step_id, name, delay_days FROM steps s
+              WHERE s.org_id = $1 AND s.campaign_id = p.campaign_id AND s.number = p.number ORDER BY s.step_id LIMIT 1
+            ) s ON true ORDER BY p.campaign_id, p.number
+            """,
+            self._org,
+            filters.campaign_id,
+            filters.account_id,
+            filters.channel,
+            after and after[0],
+            after and after[1],
+            limit,
+        )
+
+    async def counts(self, campaigns: Sequence[UUID], *, by_step: bool, by_day: bool, window: Window) -> list[Count]:
+        """What is counted of these campaigns, per metric, and per step and per day of the org where asked for.
+
+        Without a window also what has no known time; within one only what surely falls into it.
+        """
+        rows = await self._session.fetch(
+            """
+            WITH bounced AS (
+              SELECT DISTINCT message_id FROM engagements
+              WHERE org_id = $1 AND campaign_id = ANY($2::uuid[]) AND kind = 'bounced' AND message_id IS NOT NULL
+            ), told AS (
+              SELECT m.campaign_id, m.step_number, m.lead_id, m.occurred_at, m.source, b.message_id IS NULL AS arrived,
+                CASE WHEN m.direction = 'inbound' THEN 'replied'
+                     WHEN m.step_number IS NULL AND m.occurred_at IS NOT NULL THEN 'manual' ELSE 'sent' END AS metric
+              FROM messages m LEFT JOIN bounced b ON b.message_id = m.message_id
+              WHERE m.org_id = $1 AND m.campaign_id = ANY($2::uuid[])
+            ), occurrences AS (
+              SELECT metric, campaign_id, step_number, lead_id, occurred_at, source FROM told
+              UNION ALL
+              SELECT 'delivered', campaign_id, step_number, lead_id, occurred_at, NULL FROM told
+              WHERE metric = 'sent' AND arrived
+              UNION ALL
+              SELECT e.kind, e.campaign_id, coalesce(e.step_number, m.step_number), e.lead_id, e.occurred_at, e.source
+              FROM engagements e LEFT JOIN messages m ON m.org_id = $1 AND m.message_id = e.message_id AND e.step_number IS NULL
+              WHERE e.org_id = $1 AND e.campaign_id = ANY($2::uuid[]) AND e.kind = ANY($3::text[])
+            )
+            SELECT metric, campaign_id, CASE WHEN $4 THEN step_number END AS step,
+              CASE WHEN $5 THEN (occurred_at AT TIME ZONE $6::text)::date END AS day,
+              count(*) AS total, count(DISTINCT lead_id) AS leads, count(*) FILTER (WHERE occurred_at IS NULL) AS undated,
+              count(*) FILTER (WHERE source = 'webhook') AS webhook, count(*) FILTER (WHERE source = 'pull') AS pull,
+              count(*) FILTER (WHERE source = 'inferred') AS inferred
+            FROM occurrences
+            WHERE (NOT $4 OR step_number IS NOT NULL)
+              AND ($7::date IS NULL OR occurred_at >= $7::date::timestamp AT TIME ZONE $6::text)
+              AND ($8::date IS NULL OR occurred_at < ($8::date + 1)::timestamp AT TIME ZONE $6::text)
+            GROUP BY 1, 2, 3, 4
+            """,
+            self._org,
+            list(campaigns),
+            list(ENGAGEMENT_KINDS),
+            by_step,
+            by_day,
+            window.time_zone,
+            window.first,
+            window.last,
+        )
+        return [Count(**dict(row)) for row in rows]
+
+    async def undated(self, campaigns: Sequence[UUID], *, by_step: bool) -> dict[tuple[UUID, int | None], int]:
+        """Messages whose time nobody knows: no window can hold them."""
+        rows = await self._session.fetch(
+            """
+            SELECT campaign_id, CASE WHEN $3 THEN step_number END AS step, count(*) AS messages FROM messages
+            WHERE org_id = $1 AND campaign_id = ANY($2::uuid[]) AND occurred_at IS NULL
+              AND (NOT $3 OR step_number IS NOT NULL)
+            GROUP BY 1, 2
+            """,
+            self._org,
+            list(campaigns),
+            by_step,
+        )
+        return {(row["campaign_id"], row["step"]): row["messages"] for row in rows}
+
+    async def completeness(self, campaigns: Sequence[UUID]) -> dict[UUID, Completeness]:
+        """Of each campaign: messages by which it is known to differ from its provider, and when last it was compared.
+
+        A drift is open while it was told later than the last completed comparison.
+        """
+        rows = await self._session.fetch(
+            """
+            SELECT c.campaign_id, r.told_at AS last_reconciled_at,
+              coalesce(sum(d.missing + d.surplus) FILTER (
+                WHERE r.told_at IS NULL OR (d.told_at, d.event_id) > (r.told_at, r.event_id)), 0)::bigint AS open_drift
+            FROM unnest($2::uuid[]) AS c(campaign_id)
+            LEFT JOIN reconciled r ON r.org_id = $1 AND r.campaign_id = c.campaign_id
+            LEFT JOIN drifts d ON d.org_id = $1 AND d.campaign_id = c.campaign_id
+            GROUP BY c.campaign_id, r.told_at
+            """,
+            self._org,
+            list(campaigns),
+        )
+        return {row["campaign_id"]: Completeness(row["open_drift"], row["last_reconciled_at"]) for row in rows}

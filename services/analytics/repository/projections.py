@@ -1,0 +1,200 @@
+"""The present state, folded from facts: campaigns, steps, messages, engagements at their highest revision.
+
+A child's company is its campaign's. Whoever writes children holds their campaigns FOR SHARE, whoever writes campaigns holds
+them FOR UPDATE, so that no child slips past a relabelling; a campaign nobody knows yet gets a row (revision 0) to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from libs.contracts.events import (
+    CampaignRecordedV1,
+    EngagementRecordedV1,
+    MessageRecordedV1,
+    SequenceStepRecordedV1,
+)
+from libs.database.engine import TenantSession
+from libs.ids import CompanyId
+from services.analytics.domain.facts import KnownCampaign
+
+
+class ProjectionRepository:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+        self._org = session.org_id
+
+    async def hold_campaigns(self, mentioned: Mapping[UUID, UUID], *, to_change: bool) -> dict[UUID, KnownCampaign]:
+        """Lock campaigns (id -> account) until commit, adding those that are missing; answers what is known of each."""
+        held = await self._lock(mentioned, to_change)
+        missing = sorted(mentioned.keys() - held.keys())
+        if missing:
+            await self._session.execute(
+                """
+                INSERT INTO campaigns (org_id, campaign_id, account_id, revision)
+                SELECT $1, campaign_id, account_id, 0 FROM unnest($2::uuid[], $3::uuid[]) AS e(campaign_id, account_id)
+                ON CONFLICT (org_id, campaign_id) DO NOTHING
+                """,
+                self._org,
+                missing,
+                [mentioned[campaign] for campaign in missing],
+            )
+            held = await self._lock(mentioned, to_change)
+        return held
+
+    async def _lock(self, campaigns: Mapping[UUID, UUID], to_change: bool) -> dict[UUID, KnownCampaign]:
+        # In the order of ids: whoever locks several does so in one order.
+        if to_change:
+            rows = await self._session.fetch(
+                "SELECT campaign_id, revision, company_id FROM campaigns "
+                "WHERE org_id = $1 AND campaign_id = ANY($2::uuid[]) ORDER BY campaign_id FOR UPDATE",
+                self._org,
+                list(campaigns),
+            )
+        else:
+            rows = await self._session.fetch(
+                "SELECT campaign_id, revision, company_id FROM campaigns "
+                "WHERE org_id = $1 AND campaign_id = ANY($2::uuid[]) ORDER BY campaign_id FOR SHARE",
+                self._org,
+                list(campaigns),
+            )
+        return {row["campaign_id"]: KnownCampaign(row["revision"], row["company_id"]) for row in rows}
+
+    async def save_campaigns(self, campaigns: Sequence[CampaignRecordedV1]) -> None:
+        if campaigns:
+            await self._session.execute(
+                """
+                INSERT INTO campaigns (org_id, campaign_id, revision, account_id, company_id, provider, channel, external_id,
+                                       name, status, source)
+                SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[], $7::text[],
+                                         $8::text[], $9::text[], $10::text[], $11::text[])
+                ON CONFLICT (org_id, campaign_id) DO UPDATE SET revision = excluded.revision,
+                  account_id = excluded.account_id, company_id = excluded.company_id, provider = excluded.provider,
+                  channel = excluded.channel, external_id = excluded.external_id, name = excluded.name,
+                  status = excluded.status, source = excluded.source
+                WHERE excluded.revision > campaigns.revision
+                """,
+                self._org,
+                [campaign.campaign_id for campaign in campaigns],
+                [campaign.revision for campaign in campaigns],
+                [campaign.account_id for campaign in campaigns],
+                [campaign.envelope.company_id for campaign in campaigns],
+                [campaign.provider for campaign in campaigns],
+                [campaign.channel for campaign in campaigns],
+                [campaign.external_id for campaign in campaigns],
+                [campaign.name for campaign in campaigns],
+                [campaign.status for campaign in campaigns],
+                [campaign.source for campaign in campaigns],
+            )
+
+    async def relabel_children(self, moved: Sequence[tuple[UUID, CompanyId | None]]) -> None:
+        """Give all children of campaigns (id, new company) that company."""
+        if not moved:
+            return
+        campaigns, companies = [campaign for campaign, _ in moved], [company for _, company in moved]
+        for statement in (
+            """
+            UPDATE steps c SET company_id = e.company_id FROM unnest($2::uuid[], $3::uuid[]) AS e(campaign_id, company_id)
+            WHERE c.org_id = $1 AND c.campaign_id = e.campaign_id AND c.company_id IS DISTINCT FROM e.company_id
+            """,
+            """
+            UPDATE messages c SET company_id = e.company_id FROM unnest($2::uuid[], $3::uuid[]) AS e(campaign_id, company_id)
+            WHERE c.org_id = $1 AND c.campaign_id = e.campaign_id AND c.company_id IS DISTINCT FROM e.company_id
+            """,
+            """
+            UPDATE engagements c SET company_id = e.company_id FROM unnest($2::uuid[], $3::uuid[]) AS e(campaign_id, company_id)
+            WHERE c.org_id = $1 AND c.campaign_id = e.campaign_id AND c.company_id IS DISTINCT FROM e.company_id
+            """,
+        ):
+            await self._session.execute(statement, self._org, campaigns, companies)
+
+    async def save_steps(self, rows: Sequence[tuple[SequenceStepRecordedV1, CompanyId | None]]) -> None:
+        if rows:
+            await self._session.execute(
+                """
+                INSERT INTO steps (org_id, step_id, revision, account_id, company_id, campaign_id, number, name, delay_days,
+                                   source)
+                SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::int[], $8::text[],
+                                         $9::int[], $10::text[])
+                ON CONFLICT (org_id, step_id) DO UPDATE SET revision = excluded.revision, account_id = excluded.account_id,
+                  company_id = excluded.company_id, campaign_id = excluded.campaign_id, number = excluded.number,
+                  name = excluded.name, delay_days = excluded.delay_days, source = excluded.source
+                WHERE excluded.revision > steps.revision
+                """,
+                self._org,
+                [step.step_id for step, _ in rows],
+                [step.revision for step, _ in rows],
+                [step.account_id for step, _ in rows],
+                [company for _, company in rows],
+                [step.campaign_id for step, _ in rows],
+                [step.number for step, _ in rows],
+                [step.name for step, _ in rows],
+                [step.delay_days for step, _ in rows],
+                [step.source for step, _ in rows],
+            )
+
+    async def save_messages(self, rows: Sequence[tuple[MessageRecordedV1, CompanyId | None]]) -> None:
+        if rows:
+            await self._session.execute(
+                """
+                INSERT INTO messages (org_id, message_id, revision, account_id, company_id, campaign_id, lead_id, direction,
+                                      step_number, occurred_at, source)
+                SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[],
+                                         $8::text[], $9::int[], $10::timestamptz[], $11::text[])
+                ON CONFLICT (org_id, message_id) DO UPDATE SET revision = excluded.revision,
+                  account_id = excluded.account_id, company_id = excluded.company_id, campaign_id = excluded.campaign_id,
+                  lead_id = excluded.lead_id, direction = excluded.direction, step_number = excluded.step_number,
+                  occurred_at = excluded.occurred_at, source = excluded.source
+                WHERE excluded.revision > messages.revision
+                """,
+                self._org,
+                [message.message_id for message, _ in rows],
+                [message.revision for message, _ in rows],
+                [message.account_id for message, _ in rows],
+                [company for _, company in rows],
+                [message.campaign_id for message, _ in rows],
+                [message.lead_id for message, _ in rows],
+                [message.direction for message, _ in rows],
+                [message.sequence_step_number for message, _ in rows],
+                [message.occurred_at for message, _ in rows],
+                [message.source for message, _ in rows],
+            )
+
+    async def save_engagements(self, rows: Sequence[tuple[EngagementRecordedV1, CompanyId | None]]) -> None:
+        if rows:
+            await self._session.execute(
+                """
+                INSERT INTO engagements (org_id, engagement_id, revision, account_id, company_id, campaign_id, lead_id,
+                                         message_id, kind, step_number, occurred_at, source)
+                SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
+                                         $9::text[], $10::int[], $11::timestamptz[], $12::text[])
+                ON CONFLICT (org_id, engagement_id) DO UPDATE SET revision = excluded.revision,
+                  account_id = excluded.account_id, company_id = excluded.company_id, campaign_id = excluded.campaign_id,
+                  lead_id = excluded.lead_id, message_id = excluded.message_id, kind = excluded.kind,
+                  step_number = excluded.step_number, occurred_at = excluded.occurred_at, source = excluded.source
+                WHERE excluded.revision > engagements.revision
+                """,
+                self._org,
+                [engagement.engagement_id for engagement, _ in rows],
+                [engagement.revision for engagement, _ in rows],
+                [engagement.account_id for engagement, _ in rows],
+                [company for _, company in rows],
+                [engagement.campaign_id for engagement, _ in rows],
+                [engagement.lead_id for engagement, _ in rows],
+                [engagement.message_id for engagement, _ in rows],
+                [engagement.kind for engagement, _ in rows],
+                [engagement.sequence_step_number for engagement, _ in rows],
+                [engagement.occurred_at for engagement, _ in rows],
+                [engagement.source for engagement, _ in rows],
+            )
+
+    async def forget(self) -> None:
+        """Delete the org's projections. Campaigns first: that waits for all who write children of a known campaign."""
+        for statement in (
+            "DELETE FROM campaigns WHERE org_id = $1",
+            "DELETE FROM steps WHERE org_id = $1",
+            "DELETE FROM messages WHERE org_id = $1",
+            "DELETE FROM engagements WHERE org_id = $1",
+        ):
+            await self._session.execute(statement, self._org)
