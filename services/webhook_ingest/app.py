@@ -1,0 +1,45 @@
+"""Composition root: the door in front of the inner routes, its commit, its endpoints."""
+
+from __future__ import annotations
+
+from functools import partial
+from urllib.parse import urlsplit
+
+from libs.providers.registry import PROVIDERS
+from libs.runtime.service import Job, Platform, Service
+from libs.web.app import make_app
+from libs.web.cursors import Cursors
+from libs.web.tenant import InnerHop
+from services.webhook_ingest import handlers
+from services.webhook_ingest.committer import Committer
+from services.webhook_ingest.consumers import consumers
+from services.webhook_ingest.endpoints import Endpoints
+from services.webhook_ingest.front import Front
+from services.webhook_ingest.routes import routes
+from services.webhook_ingest.settings import WebhookIngestSettings
+
+
+def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
+    endpoints = Endpoints(platform.database)
+    committer = Committer(
+        partial(handlers.keep_deliveries, database=platform.database, source=platform.units.source),
+        max_batch=settings.max_batch,
+        max_pending=settings.max_pending,
+        max_pending_bytes=settings.max_pending_bytes,
+    )
+
+    async def ready() -> str:
+        return "" if endpoints.are_known else "the endpoints were not read from the database yet"
+
+    app = make_app("webhook-ingest", ready=ready)
+    # The login's password is the one secret that all replicas share and nobody else knows.
+    cursors = Cursors(urlsplit(platform.database.url.url).password or platform.database.url.url)
+    app.include_router(routes(InnerHop(platform.verifier, platform.units), cursors))
+    readers = {name: provider.webhooks for name, provider in PROVIDERS.items()}
+    return Service(
+        name="webhook_ingest",
+        app=Front(app, endpoints=endpoints, committer=committer, readers=readers),
+        consumers=consumers(),
+        jobs=(Job("endpoints", endpoints.run),),
+        closing=committer.close,
+    )

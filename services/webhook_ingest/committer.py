@@ -1,0 +1,188 @@
+"""One commit for all who wait: starts at once when nothing is in flight, otherwise the wait is the batch. No timer.
+
+A flush is nobody's: a client that leaves takes only its own answer along. If a shared commit fails, the batch is halved
+until the culprit stands alone; only it is told so. A database that is away is nobody's fault: all are told to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from libs.database.engine import is_conflict
+from libs.errors import DependencyDown, TransientError
+from libs.ids import OrgId
+from libs.messaging.failures import frames_of, reason_of
+from libs.observability.logs import get_logger
+from services.webhook_ingest.domain import Arrival
+
+_CONFLICT_RETRIES = 4
+_MAX_BATCH_BYTES = 8 * 1024 * 1024
+# Longer than a healthy flush by far, shorter than providers wait for an answer.
+_FLUSH_SECONDS = 15.0
+
+log = get_logger()
+
+# Keeps arrivals in one transaction; has returned only if it committed.
+Commit = Callable[[Sequence[Arrival]], Awaitable[None]]
+
+
+class Overloaded(TransientError):
+    """More deliveries wait than may; nothing was kept."""
+
+    code = "overloaded"
+
+
+class NotKept(TransientError):
+    """This one delivery cannot be stored, though others can; nothing was kept."""
+
+    code = "not_kept"
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """Fields of a log line. PostgreSQL's later lines quote the row, so they and the traceback's words stay out."""
+    return {
+        "error": type(error).__name__,
+        "reason": reason_of(error).partition("\n")[0],
+        "frames": frames_of(error)[-4:],
+    }
+
+
+class Committer:
+    def __init__(self, commit: Commit, *, max_batch: int, max_pending: int, max_pending_bytes: int) -> None:
+        self._commit = commit
+        self._max_batch = max_batch
+        self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
+        self._pending: deque[tuple[Arrival, asyncio.Future[None]]] = deque()
+        self._held: Counter[OrgId] = Counter()  # deliveries not yet answered
+        self._held_bytes: Counter[OrgId] = Counter()
+        self._all_bytes = 0
+        self._all = 0
+        self._flusher: asyncio.Task[None] | None = None
+        self._closing = False
+        self._away = False
+        self._context = contextvars.copy_context()  # a flush serves many requests and belongs to the trace of none
+
+    async def keep(self, arrival: Arrival) -> None:
+        """Returns once `arrival` is committed.
+
+        Raises:
+            Overloaded: too much waits already, or the service is stopping.
+            NotKept: the database refuses this one delivery.
+            DependencyDown: the database is away. Whether it was kept may be unknown; a second post of it does no harm.
+        """
+        self._admit(arrival)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pending.append((arrival, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush_all(), context=self._context)
+        await future
+
+    async def close(self) -> None:
+        """Refuse what is new, finish what is here."""
+        self._closing = True
+        if self._flusher is not None:
+            await asyncio.shield(self._flusher)
+
+    def _admit(self, arrival: Arrival) -> None:
+        size, org = len(arrival.body), arrival.org_id
+        if (
+            self._closing
+            or self._all >= self._max_pending
+            or self._all_bytes + size > self._max_pending_bytes
+            # One org's flood must leave room for the others.
+            or self._held[org] >= self._max_pending // 2
+            or self._held_bytes[org] + size > self._max_pending_bytes // 2
+        ):
+            raise Overloaded("more deliveries wait to be stored than may")
+        self._all += 1
+        self._all_bytes += size
+        self._held[org] += 1
+        self._held_bytes[org] += size
+
+    def _answer(self, batch: Sequence[tuple[Arrival, asyncio.Future[None]]], error: TransientError | None) -> None:
+        for arrival, future in batch:
+            size, org = len(arrival.body), arrival.org_id
+            self._all -= 1
+            self._all_bytes -= size
+            self._held[org] -= 1
+            self._held_bytes[org] -= size
+            if not self._held[org]:
+                del self._held[org], self._held_bytes[org]
+            if future.done():  # its client has left
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(type(error)(str(error)))  # one each: a raised error gathers its raiser's frames
+
+    async def _flush_all(self) -> None:
+        batch: list[tuple[Arrival, asyncio.Future[None]]] = []
+        try:
+            while self._pending:
+                batch = self._next_batch()
+                await self._flush(batch)
+                batch = []
+        except asyncio.CancelledError:
+            unanswered = [one for one in batch if not one[1].done()]
+            self._answer([*unanswered, *self._pending], DependencyDown("the service was stopped"))
+            self._pending.clear()
+            raise
+        finally:
+            self._flusher = None
+
+    def _next_batch(self) -> list[tuple[Arrival, asyncio.Future[None]]]:
+        batch, size = [self._pending.popleft()], 0
+        size = len(batch[0][0].body)
+        while self._pending and len(batch) < self._max_batch:
+            size += len(self._pending[0][0].body)
+            if size > _MAX_BATCH_BYTES:
+                break
+            batch.append(self._pending.popleft())
+        return batch
+
+    async def _flush(self, batch: Sequence[tuple[Arrival, asyncio.Future[None]]]) -> None:
+        try:
+            await self._commit_patiently([arrival for arrival, _ in batch])
+        except DependencyDown as error:
+            self._note_away(error, len(batch))
+            self._answer(batch, error)
+        except Exception as error:  # noqa: BLE001 - whatever a delivery makes of the database, it is that delivery's
+            if len(batch) > 1:
+                log.warning("flush_split", deliveries=len(batch), error=type(error).__name__)
+                middle = len(batch) // 2
+                await self._flush(batch[:middle])
+                await self._flush(batch[middle:])
+                return
+            arrival = batch[0][0]
+            log.error("delivery_not_kept", delivery_id=str(arrival.id), org_id=str(arrival.org_id), **described(error))
+            self._answer(batch, NotKept("the delivery could not be stored"))
+        else:
+            self._note_back()
+            self._answer(batch, None)
+
+    async def _commit_patiently(self, arrivals: Sequence[Arrival]) -> None:
+        for attempt in range(_CONFLICT_RETRIES + 1):
+            try:
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self._commit(arrivals)
+                return
+            except TimeoutError:
+                raise DependencyDown("the database does not answer") from None
+            except Exception as error:
+                if not is_conflict(error) or attempt == _CONFLICT_RETRIES:
+                    raise
+
+    def _note_away(self, error: DependencyDown, deliveries: int) -> None:
+        if not self._away:  # once, not for each of thousands
+            log.error("door_paused", deliveries=deliveries, reason=str(error))
+        self._away = True
+
+    def _note_back(self) -> None:
+        if self._away:
+            log.info("door_resumed")
+        self._away = False

@@ -1,0 +1,18 @@
+"""What webhook_ingest can be told (`WEBHOOK_INGEST_…`), beside what every service can."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from libs.settings import ServiceSettings
+
+
+class WebhookIngestSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="WEBHOOK_INGEST_", extra="ignore", populate_by_name=True)
+
+    # Gains of a larger batch flatten at 200 rows; 500 leaves room for a burst.
+    max_batch: int = Field(500, ge=1)
+    # Deliveries that wait for their commit; beyond either bound the door answers 503. One org may hold half of each.
+    max_pending: int = Field(10_000, ge=2)
+    max_pending_bytes: int = Field(128 * 1024 * 1024, ge=4 * 1024 * 1024)
