@@ -108,6 +108,7 @@ class RabbitTransport:
         with tracing.span(
             f"publish {batch.routing_key}",
             tracing.SpanKind.PRODUCER,
+            causes=batch.traceparents,
             events=len(batch.ids),
         ):
             message = aio_pika.Message(

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import orjson
 
+from libs.contracts.envelope import traceparent_of
 from libs.errors import ContractViolated
 from libs.messaging.outbox import OutboxRow
 
@@ -27,6 +28,12 @@ class WireBatch:
     ids: tuple[UUID, ...]
     body: bytes
     offsets: tuple[int, ...]
+
+    @property
+    def traceparents(self) -> list[str | None]:
+        """Of each event, the trace context in which it was said."""
+        places = zip(self.offsets[::2], self.offsets[1::2], strict=True)
+        return [traceparent_of(self.body[start:end]) for start, end in places]
 
 
 def pack(rows: Iterable[OutboxRow]) -> Iterator[WireBatch]:

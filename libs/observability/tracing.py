@@ -1,7 +1,8 @@
 """Traces that stay one graph from a provider's POST to a projection.
 
 An event carries the context in which it was made (`traceparent`, sealed into its bytes), so outbox, broker, retry and replay
-need no memory of it. One event handled alone continues its trace; a batch is a new trace that links to each of its events.
+need no memory of it. One event handled alone continues its trace; a batch continues that of its first sampled event and
+links to all of them.
 Nothing is exported unless an OTLP endpoint is set; contexts are made all the same, so logs can be joined by trace id.
 """
 
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
@@ -40,6 +41,7 @@ def setup(service: str, *, endpoint: str | None, ratio: float = 0.05, exporter: 
     provider = TracerProvider(
         resource=Resource.create({"service.name": service}),
         sampler=ParentBased(TraceIdRatioBased(ratio)),
+        span_limits=SpanLimits(max_links=_MAX_LINKS),
     )
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
     _State.provider, _State.exporting = provider, True
@@ -77,8 +79,10 @@ def _parse(traceparent: str | None) -> SpanContext | None:
 
 @contextmanager
 def span(name: str, kind: SpanKind, *, causes: Iterable[str | None] = (), events: int = 1) -> Iterator[Span]:
-    """Run the block in a span. `causes` are traceparents: one is the parent (and linked), several are links of a new
-    trace. `events` is how many events the block is about."""
+    """Run the block in a span. `causes` are traceparents: all are linked, the first sampled one is the parent.
+
+    `events` is how many events the block is about.
+    """
     contexts = [context for context in map(_parse, causes) if context is not None]
     parent = trace.set_span_in_context(NonRecordingSpan(contexts[0])) if len(contexts) == 1 else None
     links: list[Link] = []
