@@ -161,7 +161,8 @@ async def _exchange(
         status=response.status_code,
         body=bytes(body),
         content_type=response.headers.get("content-type", ""),
-        answered_at=_http_date(response.headers.get("date")),
+        # A server and the app behind it may each write one; the first is the outer one's.
+        answered_at=_http_date(next(iter(response.headers.get_list("date")), None)),
     )
     if not response.is_success:
         raise _error(answer, _retry_after_seconds(response.headers.get("retry-after")), explain, secrets)

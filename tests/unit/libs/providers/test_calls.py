@@ -126,9 +126,11 @@ async def test_retry_after_is_waited_for() -> None:
 async def test_a_wait_longer_than_our_patience_is_left_to_the_caller() -> None:
     provider = Provider(httpx.Response(429, headers={"retry-after": "30"}))
 
+    start = asyncio.get_running_loop().time()
     with pytest.raises(RateLimited) as limited:
         await ask(provider)
 
+    assert asyncio.get_running_loop().time() - start < 1  # not after the deadline: now
     assert limited.value.retry_after_seconds == 30
     assert len(provider.requests) == 1
 
@@ -174,6 +176,15 @@ async def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixt
         assert error.value.__cause__ is None
     assert await ask(Provider()) == []
     assert SECRET not in caplog.text
+
+
+async def test_the_providers_clock_is_told_though_two_servers_wrote_it() -> None:
+    dates = [("date", "Sat, 11 Jul 2026 12:05:00 GMT"), ("date", "Sat, 11 Jul 2026 12:05:01 GMT")]
+    provider = Provider(httpx.Response(200, headers=dates, json=[]))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
+        _, answer = await call(http, "GET", URL, idempotent=True, explain=says, policy=QUICK)
+
+    assert answer.answered_at == datetime(2026, 7, 11, 12, 5, tzinfo=UTC)
 
 
 async def test_an_empty_answer_is_none_and_odd_characters_are_mended() -> None:
