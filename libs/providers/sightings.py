@@ -120,7 +120,8 @@ class MessageSighting:
 
     `step_number` is the sequence step that sent it (outbound) or that it answers (inbound); `step_source` says how we
     know.
-    `in_reply_to_key` is the key of the outbound message that an inbound one answers.
+    `in_reply_to_key` is the key of the outbound message that an inbound one answers. `is_manual`: a person wrote it, no
+    sequence; `is_inmail`: LinkedIn's paid kind.
     """
 
     key: str
@@ -140,6 +141,8 @@ class MessageSighting:
     body_html: str | None = None
     internet_message_id: str | None = None
     in_reply_to_key: str | None = None
+    is_manual: bool | None = None
+    is_inmail: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
