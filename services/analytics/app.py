@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from libs.database.engine import Database
 from libs.errors import DependencyDown
 from libs.runtime.service import Platform, Service
@@ -19,7 +21,9 @@ def build(platform: Platform, settings: AnalyticsSettings) -> Service:
 
     app = make_app("analytics", ready=ready)
     hop = InnerHop(platform.verifier, platform.units)
-    app.include_router(routes(hop, Cursors(settings.key_of_cursors()), settle_seconds=settings.settle_seconds))
+    # The login's password is the one secret that all replicas share and nobody else knows.
+    cursors = Cursors(urlsplit(platform.database.url.url).password or platform.database.url.url)
+    app.include_router(routes(hop, cursors, settle_seconds=settings.settle_seconds))
     return Service("analytics", app, consumers=consumers())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from libs.settings import ServiceSettings
@@ -13,8 +13,3 @@ class AnalyticsSettings(ServiceSettings):
 
     # After this long an event that was sent and not heard is unaccounted for: retries are `due`, so nothing is still flying.
     settle_seconds: float = Field(300, ge=0)
-    cursor_key: SecretStr | None = Field(None, validation_alias="OUTRIDER_CURSOR_KEY")
-
-    def key_of_cursors(self) -> str:
-        """What all replicas share. Without a key of their own, cursors are only guarded against mix-ups: rows have RLS."""
-        return self.cursor_key.get_secret_value() if self.cursor_key is not None else ",".join(self.verify_keys())

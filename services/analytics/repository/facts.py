@@ -72,7 +72,7 @@ class FactRepository:
         while True:
             rows = await self._session.fetch(
                 """
-                SELECT subject, version, type, event_id, company_id, recorded_at, data FROM facts
+                SELECT subject, version, type, event_id, company_id, recorded_at, data::text AS data FROM facts
                 WHERE org_id = $1 AND (subject, version) > ($2, $3) ORDER BY subject, version LIMIT $4
                 """,
                 self._session.org_id,
