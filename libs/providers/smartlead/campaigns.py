@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from libs.providers.fields import Fields
 from libs.providers.sightings import CampaignStatus
-from libs.providers.smartlead.fields import Fields
 
 STATUSES = {
     "DRAFTED": CampaignStatus.DRAFT,

@@ -15,6 +15,7 @@ from libs import clock
 from libs.errors import ContractViolated, ProviderRefused, ProviderUnavailable
 from libs.providers.calls import Answer, CallPolicy, call
 from libs.providers.capabilities import RemoteMessageKey
+from libs.providers.fields import Fields
 from libs.providers.sightings import (
     CampaignSighting,
     ConversationSighting,
@@ -27,7 +28,6 @@ from libs.providers.sightings import (
 )
 from libs.providers.smartlead import events, history, keys
 from libs.providers.smartlead.campaigns import read_status
-from libs.providers.smartlead.fields import Fields
 
 BASE_URL = "https://server.smartlead.ai/api/v1"
 STATISTICS_PAGE = 1000  # the provider's cap

@@ -6,10 +6,10 @@ import hashlib
 
 from libs.errors import ContractViolated
 from libs.ids import new_id
+from libs.providers.fields import read_moment
 from libs.providers.payloads import parse
 from libs.providers.sightings import DoorReading
 from libs.providers.smartlead import events
-from libs.providers.smartlead.fields import read_moment
 
 LONGEST_EVENT_TYPE = 100  # a label in lists and metrics, not a text
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from libs.providers.fields import Fields
 from libs.providers.sightings import Direction, MessageSighting, Source
 from libs.providers.smartlead import keys
-from libs.providers.smartlead.fields import Fields, stats_id_of
 
 SENT = "SENT"
 REPLY = "REPLY"
@@ -30,7 +30,7 @@ def read_row(
     version = seen_at or occurred_at
     stats_id, message_id = row.token("stats_id"), row.token("message_id")
     if kind == SENT:
-        stats_id = stats_id or stats_id_of(message_id)
+        stats_id = stats_id or keys.stats_id_of(message_id)
     key = (stats_id and keys.sent(stats_id)) if kind == SENT else (message_id and keys.reply(message_id))
     if not key or version is None:
         return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from datetime import datetime
 
 from libs.clock import rfc3339
+from libs.providers.keys import part
 
-# Keys are indexed, and a B-tree entry of PostgreSQL ends near 2,700 bytes; tracking links alone can be longer.
-LONGEST_PART = 200
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def lead(address: str) -> str:
@@ -29,23 +29,23 @@ def untracked_conversation(mailbox: str, author: str) -> str:
 
 
 def sent(stats_id: str) -> str:
-    return f"sent:{_part(stats_id)}"
+    return f"sent:{part(stats_id)}"
 
 
 def reply(internet_message_id: str) -> str:
-    return f"reply:{_part(internet_message_id)}"
+    return f"reply:{part(internet_message_id)}"
 
 
 def opened(stats_id: str, at: datetime) -> str:
-    return f"opened:{_part(stats_id)}:{rfc3339(at)}"
+    return f"opened:{part(stats_id)}:{rfc3339(at)}"
 
 
 def clicked(stats_id: str, at: datetime, link: str) -> str:
-    return f"clicked:{_part(stats_id)}:{rfc3339(at)}:{_part(link)}"
+    return f"clicked:{part(stats_id)}:{rfc3339(at)}:{part(link)}"
 
 
 def bounced(stats_id: str) -> str:
-    return f"bounced:{_part(stats_id)}"
+    return f"bounced:{part(stats_id)}"
 
 
 def unsubscribed(campaign: str, lead_key: str) -> str:
@@ -56,5 +56,9 @@ def categorized(campaign: str, lead_key: str, at: datetime) -> str:
     return f"categorized:{campaign}:{lead_key}:{rfc3339(at)}"
 
 
-def _part(text: str) -> str:
-    return text if len(text) <= LONGEST_PART else "sha256-" + hashlib.sha256(text.encode()).hexdigest()
+def stats_id_of(internet_message_id: str | None) -> str | None:
+    """The stats id that Smartlead writes into its own mails' Message-ID, before the @."""
+    if internet_message_id is None:
+        return None
+    local = internet_message_id.strip().lstrip("<").partition("@")[0]
+    return local.lower() if _UUID.fullmatch(local) else None

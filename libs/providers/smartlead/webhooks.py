@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from libs.errors import ContractViolated
+from libs.providers.fields import Fields
 from libs.providers.payloads import parse
 from libs.providers.sightings import (
     CampaignSighting,
@@ -30,7 +31,6 @@ from libs.providers.sightings import (
 )
 from libs.providers.smartlead import door, events, history, keys
 from libs.providers.smartlead.campaigns import read_status
-from libs.providers.smartlead.fields import Fields, stats_id_of
 
 LONGEST_REASON = 500  # a bounce's text is a whole mail of a mail server; its first lines tell
 
@@ -183,7 +183,7 @@ def _stats_id(fields: Fields) -> str:
 
 
 def _stats_id_if_told(fields: Fields) -> str | None:
-    return fields.token("stats_id") or stats_id_of(fields.nested("sent_message").token("message_id"))
+    return fields.token("stats_id") or keys.stats_id_of(fields.nested("sent_message").token("message_id"))
 
 
 def _campaign(fields: Fields, campaign: str, at: datetime) -> CampaignSighting:

@@ -1,4 +1,4 @@
-"""Reading Smartlead's JSON: ids that change type, numbers as strings, three spellings of a time.
+"""Reading providers' JSON: ids that change type, numbers as strings, many spellings of a time.
 
 What a field says wrongly is told by name and never quoted: payloads hold people's mail.
 """
@@ -20,7 +20,6 @@ HIGHEST_STEP = 1000  # statistics can be filtered by steps 1 to 20; anything nea
 LONGEST_ADDRESS = 320  # RFC 3696: 64 + @ + 255
 
 _ADDRESS = re.compile(r"[^\s@<>\",;]+@[^\s@<>\",;]+")
-_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Fields:
@@ -175,11 +174,3 @@ def read_address(value: str) -> str | None:
     if len(text) <= LONGEST_ADDRESS and _ADDRESS.fullmatch(text):
         return text.lower()
     return None
-
-
-def stats_id_of(internet_message_id: str | None) -> str | None:
-    """The stats id that Smartlead writes into its own mails' Message-ID, before the @."""
-    if internet_message_id is None:
-        return None
-    local = internet_message_id.strip().lstrip("<").partition("@")[0]
-    return local.lower() if _UUID.fullmatch(local) else None
