@@ -78,7 +78,7 @@ async def served(app: FakeOwner) -> AsyncIterator[str]:
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
     serving = asyncio.create_task(server._serve([listening]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it in no other way
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
