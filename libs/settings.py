@@ -54,7 +54,8 @@ class Secrets:
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        new.unlink(missing_ok=True)  # one that a crash left keeps the mode it had
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(self._values, file, indent=1, sort_keys=True)
         new.replace(self.path)
@@ -64,7 +65,9 @@ def with_login(address: str, user: str, password: str) -> str:
     """`postgresql://host:port/name` (any login in it is replaced) with this one."""
     parts = urlsplit(address)
     host = parts.netloc.rsplit("@", 1)[-1]
-    return urlunsplit((parts.scheme, f"{quote(user)}:{quote(password)}@{host}", parts.path, parts.query, ""))
+    return urlunsplit(
+        (parts.scheme, f"{quote(user, safe='')}:{quote(password, safe='')}@{host}", parts.path, parts.query, "")
+    )
 
 
 class ServiceSettings(BaseSettings):
