@@ -27,9 +27,8 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def sealed(**given: Any) -> Envelope:
-    return seal(
-        **{"type": "thing.told.v1", "source": "gateway", "subject": "thing/1", "org_id": ORG, "data": {}} | given
-    )
+    usual: dict[str, Any] = {"type": "thing.told.v1", "source": "gateway", "subject": "thing/1", "org_id": ORG}
+    return seal(**({"data": {}} | usual | given))
 
 
 def document_of(envelope: Envelope, **changed: Any) -> bytes:
