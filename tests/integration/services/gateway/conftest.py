@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
+from pydantic import SecretStr
+from starlette.types import ASGIApp
 
 from libs.database.engine import Database
 from libs.messaging.work import Units
@@ -29,7 +31,8 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
             private = new_private_key()
             public = public_key_of(private)
             owners = {process: FakeOwner(process, ContextVerifier([public], process)) for process in OWNERS}
-            urls, apps = {process: closed_port() for process in OWNERS}, {}
+            urls = {process: closed_port() for process in OWNERS}
+            apps: dict[str, ASGIApp] = {}
             for process, owner in owners.items():
                 if process in absent:
                     continue
@@ -38,10 +41,13 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
                 else:
                     urls[process] = await stack.enter_async_context(served(owner))
             settings = GatewaySettings(
-                key_pepper=PEPPER,
-                context_private_key=private,
+                key_pepper=SecretStr(PEPPER),
+                context_private_key=SecretStr(private),
                 owner_deadline_seconds=deadline_seconds,
-                **{f"{process.replace('-', '_')}_url": url for process, url in urls.items()},
+                provider_sync_url=urls["provider-sync"],
+                analytics_url=urls["analytics"],
+                reconciliation_url=urls["reconciliation"],
+                webhook_ingest_url=urls["webhook-ingest"],
             )
             gateway = database("gateway")
             verifier = ContextVerifier([public], "gateway")

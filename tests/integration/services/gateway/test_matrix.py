@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from libs.clock import now
 from libs.database.engine import Database
-from libs.ids import OrgId, parse_public_id
+from libs.ids import CompanyId, OrgId, parse_public_id
 from libs.messaging.work import Units
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 from libs.tenancy.roles import Role
@@ -143,7 +143,7 @@ async def outcome(house: House, route: str, key: str | None, org: str | None, qu
     scopes = {
         ALL_COMPANIES: "all",
         CompanyScope.of([house.first.company_id]): "company",
-        CompanyScope.of([parse_public_id("cmp", house.first.sibling)]): "sibling",
+        CompanyScope.of([CompanyId(parse_public_id("cmp", house.first.sibling))]): "sibling",
     }
     return scopes[request.context.scope]
 
