@@ -158,7 +158,7 @@ class DeliveryRepository:
         row = await self._session.fetchrow(
             """
             SELECT id, endpoint_id, account_id, provider, received_at, event_type, verdict, duplicate_of,
-                   quarantine_reason, octet_length(body) AS size_bytes, body_sha256, body, headers
+                   quarantine_reason, octet_length(body) AS size_bytes, body_sha256, body, headers::text AS headers
             FROM deliveries WHERE org_id = $1 AND id = $2
             """,
             self._session.org_id,

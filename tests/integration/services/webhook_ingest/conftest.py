@@ -51,6 +51,13 @@ class Answer:
         return UUID(hex=self.headers["x-request-id"].removeprefix("req_"))
 
 
+async def until(holds: Callable[[], Awaitable[Any]]) -> None:
+    """Wait for what nobody announces, at most 2 s."""
+    async with asyncio.timeout(2):
+        while not await holds():  # noqa: ASYNC110 - that is the point
+            await asyncio.sleep(0.01)
+
+
 async def ask(
     app: Any,
     path: str,

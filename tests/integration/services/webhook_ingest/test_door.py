@@ -25,7 +25,7 @@ from libs.providers.sightings import DoorReading, Reading
 from services.webhook_ingest.domain import Arrival
 from services.webhook_ingest.front import Front
 from tests.fixtures.database import MigratedDatabase
-from tests.integration.services.webhook_ingest.conftest import Answer, Door, Mailbox, Wire, ask, mailbox, sent
+from tests.integration.services.webhook_ingest.conftest import Answer, Door, Mailbox, Wire, ask, mailbox, sent, until
 
 
 class RolledBack(Exception):
@@ -196,8 +196,7 @@ async def test_who_is_first_is_known_when_the_other_transaction_ends(
             row = (mine.org_id, mine.id, key, hashlib.sha256(body).digest(), other_id)
             await session.execute("INSERT INTO occurrences VALUES ($1, $2, $3, $4, $5)", *row)
             post = asyncio.create_task(door.post(mine, body))
-            while not await door.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110 - only the database can tell
-                await asyncio.sleep(0.01)
+            await until(lambda: door.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
             if ending == "rolls back":
                 raise RolledBack
     answer = await post
