@@ -177,8 +177,8 @@ class _Reader:
 
     def _add(self, kind: Kind, key: str, identity: tuple[Value, ...], fields: dict[str, Stated] | None = None) -> UUID:
         found = self._id(kind, key)
-        # A mere reference states nothing of its own, so it says nothing of how the entity is known.
-        sources = merging.bit(self._source) if fields else 0
+        # A mere reference says nothing of how the entity is known.
+        sources = 0 if fields is None else merging.bit(self._source)
         self._stating.add(kind, State(found, self._account.id, identity, fields or {}, sources), self._cause)
         return found
 

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from libs.database.engine import TenantSession
-from libs.ids import AccountId, CompanyId
+from libs.ids import CompanyId
 from services.provider_sync.domain.kinds import CONVERSATION, ENGAGEMENT, MESSAGE, STEP, Kind
 from services.provider_sync.domain.merging import Row, State, Version
 from services.provider_sync.repository.entity_sql import sql_of
@@ -24,9 +24,9 @@ class EntityRepository:
 
     async def lock(self, kind: Kind, states: Collection[State]) -> dict[UUID, Row]:
         """The stored rows among these, locked in the order of ids until the transaction ends."""
-        by_id = {one.id: one for one in states}
-        rows = await self._session.fetch(sql_of(kind).lock, self._session.org_id, sorted(by_id))
-        return {row["id"]: _row(kind, row, by_id[row["id"]].account_id, by_id[row["id"]].identity) for row in rows}
+        ids = sorted(one.id for one in states)
+        rows = await self._session.fetch(sql_of(kind).lock, self._session.org_id, ids)
+        return {row["id"]: _row(kind, row) for row in rows}
 
     async def insert(self, kind: Kind, rows: Iterable[Row]) -> set[UUID]:
         """Insert new rows; answers which. One that is missing was inserted by somebody else meanwhile: lock it, merge again."""
@@ -84,25 +84,26 @@ class EntityRepository:
               AND q.stated_step IS NULL AND q.in_reply_to_id IS NOT NULL
               AND (q.id = ANY($2::uuid[]) OR q.in_reply_to_id = ANY($2::uuid[]))
               AND q.step_number IS DISTINCT FROM p.stated_step
-            RETURNING r.*
+            RETURNING r.id
             """,
             self._session.org_id,
             sorted(ids),
         )
-        return {
-            row["id"]: _row(MESSAGE, row, row["account_id"], tuple(row[one.name] for one in MESSAGE.identity))
-            for row in rows
-        }
+        changed = sorted(row["id"] for row in rows)
+        if not changed:
+            return {}
+        rows = await self._session.fetch(sql_of(MESSAGE).lock, self._session.org_id, changed)
+        return {row["id"]: _row(MESSAGE, row) for row in rows}
 
 
-def _row(kind: Kind, row: asyncpg.Record, account_id: AccountId, identity: tuple[Any, ...]) -> Row:
+def _row(kind: Kind, row: asyncpg.Record) -> Row:
     values = {name: row[name] for name in kind.told if row[name] is not None}
     if "details" in values:
         values["details"] = orjson.loads(values["details"])
     return Row(
         id=row["id"],
-        account_id=account_id,
-        identity=identity,
+        account_id=row["account_id"],
+        identity=tuple(row[one.name] for one in kind.identity),
         company_id=row["company_id"] if kind.has_company else None,
         revision=row["revision"],
         sources=row["sources"],
@@ -120,7 +121,7 @@ def _record(row: Row) -> dict[str, Any]:
         "account_id": row.account_id,
         "company_id": row.company_id,
         "sources": row.sources,
-        "versions": orjson.dumps(row.versions).decode(),
+        "versions": orjson.dumps({name: tuple(version) for name, version in row.versions.items()}).decode(),
         "revision": row.revision,
     }
 

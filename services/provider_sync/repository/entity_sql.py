@@ -35,14 +35,14 @@ def sql_of(kind: Kind) -> EntitySql:
         Field("id", "uuid"), Field("account_id", "uuid"), *company, *kind.identity, *values, *bookkeeping,
     )  # fmt: skip
     updated = (Field("id", "uuid"), *company, *values, *bookkeeping)
-    told = [one.name for one in values if one.told]
-    columns = ", ".join(["id", *(one.name for one in company), "sources", "versions", "revision", *told])
+    told = [_read(one) for one in values if one.told]
+    read = ", ".join(["id", "account_id", *map(_read, (*company, *kind.identity, *bookkeeping)), *told])
     # A value once stated never becomes NULL, so NULL can say "as it was": texts need not be read to be kept.
     kept = [f"{one.name} = coalesce(new.{one.name}, t.{one.name})" for one in (*company, *values)]
     settings = ", ".join([*kept, *(f"{one.name} = new.{one.name}" for one in bookkeeping), "updated_at = now()"])
     return EntitySql(
         # Not FOR UPDATE: nothing here changes a key.
-        lock=f"SELECT {columns} FROM {table} WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
+        lock=f"SELECT {read} FROM {table} WHERE org_id = $1 AND id = ANY($2::uuid[]) ORDER BY id FOR NO KEY UPDATE",
         insert=(
             f"INSERT INTO {table} (org_id, {_names(written)}) SELECT $1, {_values(written)} FROM {_rows(written)} "
             "ON CONFLICT (org_id, id) DO NOTHING RETURNING id"
@@ -59,6 +59,11 @@ def sql_of(kind: Kind) -> EntitySql:
         written=tuple(one.name for one in written),
         updated=tuple(one.name for one in updated),
     )
+
+
+def _read(field: Field) -> str:
+    # As text, whatever codec the driver was given.
+    return f"{field.name}::text AS {field.name}" if field.type == "jsonb" else field.name
 
 
 def _names(fields: tuple[Field, ...]) -> str:

@@ -67,7 +67,7 @@ class JobRepository:
                 AND NOT EXISTS (SELECT 1 FROM sync_jobs o WHERE o.org_id = $1 AND o.account_id = i.account_id
                                 AND o.state = 'running' AND o.lease_until >= now())
               ORDER BY i.due_at, i.id LIMIT 1 FOR UPDATE SKIP LOCKED)
-            RETURNING j.*
+            RETURNING j.id, j.account_id, j.kind, j.payload::text AS payload, j.cause, j.wanted, j.takes, j.attempts
             """,
             self._session.org_id,
             lease_seconds,

@@ -1,0 +1,96 @@
+"""Telling a provider where to post: a write, so it is noted as sent before it is made and never repeated on a guess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from libs.errors import PermanentError, PlatformError, RateLimited, TenantMismatch, TransientError
+from libs.messaging.work import UnitOfWork
+from libs.providers.capabilities import WebhookRegistration
+from services.provider_sync.domain.jobs import Job
+from services.provider_sync.outgoing import watching
+from services.provider_sync.repository.accounts import EndpointRepository
+
+NAME = "Outrider"
+
+
+class AnswerUnknown(PermanentError):
+    """The registration may or may not exist at the provider: a webhook will prove it, or a person looks."""
+
+    code = "answer_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`status` of the endpoint from now on, and the error that ends or postpones the job."""
+
+    status: str
+    provider_webhook_id: str | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """`token` is sealed; without it there is nothing (left) to send, be it for `error` or because it is done."""
+
+    token: bytes | None = None
+    error: AnswerUnknown | None = None
+
+
+async def begin(job: Job, work: UnitOfWork) -> Begun:
+    """Note that the registration is about to be sent: to be committed before it is.
+
+    An endpoint that is still `sent` was left so by a crash. Then nobody knows, and it is not sent again.
+    """
+    endpoints = EndpointRepository(work.session)
+    endpoint = await endpoints.lock(endpoint_id(job))
+    if endpoint is None:
+        raise TenantMismatch("the endpoint to be registered is none of this organization's")
+    if endpoint.status == "sent":
+        await endpoints.settle(endpoint.id, "unknown", error=_ADVICE)
+        return Begun(error=AnswerUnknown(_ADVICE))
+    if endpoint.status != "ready":
+        return Begun()
+    await endpoints.settle(endpoint.id, "sent")
+    return Begun(token=endpoint.token)
+
+
+async def register(registrar: WebhookRegistration, url: str) -> Outcome:
+    """Make the call. Never raises a platform error: whatever happened is an outcome to be kept."""
+    with watching() as writes:
+        try:
+            return Outcome("registered", provider_webhook_id=await registrar.register_webhook(url=url, name=NAME))
+        except RateLimited as error:  # refused before it was done
+            return Outcome("ready", error=error)
+        except PlatformError as error:
+            if not writes.left:
+                return Outcome("ready" if isinstance(error, TransientError) else "failed", error=error)
+            if isinstance(error, TransientError):
+                return Outcome("unknown", error=AnswerUnknown(f"{_ADVICE} ({error})"))
+            return Outcome("failed", error=error)
+
+
+async def keep(job: Job, outcome: Outcome, work: UnitOfWork) -> None:
+    """Keep what is known of the endpoint, whoever has the job by now: it is true all the same."""
+    await EndpointRepository(work.session).settle(
+        endpoint_id(job),
+        outcome.status,
+        provider_webhook_id=outcome.provider_webhook_id,
+        error=None if outcome.error is None or outcome.status == "ready" else str(outcome.error),
+    )
+
+
+async def give_up(job: Job, reason: str, work: UnitOfWork) -> None:
+    """The job has failed for good; what is not known better stays as it is."""
+    endpoints = EndpointRepository(work.session)
+    endpoint = await endpoints.lock(endpoint_id(job))
+    if endpoint is not None and endpoint.status == "ready":
+        await endpoints.settle(endpoint.id, "failed", error=reason)
+
+
+def endpoint_id(job: Job) -> UUID:
+    return UUID(job.payload["endpoint_id"])
+
+
+_ADVICE = "the provider may or may not have registered our address: look at its list of webhooks"

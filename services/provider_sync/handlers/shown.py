@@ -1,0 +1,189 @@
+"""Campaigns, leads and the inbox as they are shown. An unknown id and a foreign one get the same answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from libs.clock import now
+from libs.errors import NotFound
+from libs.ids import parse_public_id, public_id
+from libs.messaging.work import UnitOfWork
+from libs.web.cursors import Cursors, page
+from services.provider_sync.domain.merging import provenance
+from services.provider_sync.repository.lists import ShownRepository
+from services.provider_sync.schemas import (
+    CampaignDetail,
+    CampaignOut,
+    ConversationDetail,
+    ConversationOut,
+    LeadDetail,
+    LeadOut,
+    MessageOut,
+    Page,
+)
+
+Position = tuple[datetime, UUID]
+
+
+async def list_campaigns(
+    work: UnitOfWork, cursors: Cursors, *, channel: str, after: str | None, limit: int
+) -> Page[CampaignOut]:
+    """Newest first."""
+    shown, query = ShownRepository(work.session), f"campaigns {channel}"
+    position = _timed(cursors.read(after, org_id=work.org_id, query=query))
+    rows, more = page(await shown.campaigns(channel, position, limit), limit)
+    return Page(
+        data=[_campaign(row) for row in rows],
+        has_more=more,
+        next_cursor=_cursor(cursors, work, query, rows[-1], "created_at") if more else None,
+        as_of=now(),
+        last_webhook_at=await shown.last_webhook_at(),
+    )
+
+
+async def show_campaign(work: UnitOfWork, *, channel: str, campaign_id: str) -> CampaignDetail:
+    shown = ShownRepository(work.session)
+    row = _found("cam", await shown.campaign(channel, parse_public_id("cam", campaign_id)))
+    heard = await shown.last_webhook_at(row["account_id"])
+    return CampaignDetail(**dict(_campaign(row)), as_of=now(), last_webhook_at=heard)
+
+
+async def list_leads(
+    work: UnitOfWork, cursors: Cursors, *, campaign_id: str | None, email: str | None, after: str | None, limit: int
+) -> Page[LeadOut]:
+    """Newest first. A campaign that does not exist has no leads."""
+    shown, query = ShownRepository(work.session), f"leads {campaign_id or ''} {email or ''}"
+    position = _timed(cursors.read(after, org_id=work.org_id, query=query))
+    campaign = None if campaign_id is None else parse_public_id("cam", campaign_id)
+    address = None if email is None else email.strip().lower()
+    rows, more = page(await shown.leads(position, limit, campaign_id=campaign, email=address), limit)
+    return Page(
+        data=[_lead(row) for row in rows],
+        has_more=more,
+        next_cursor=_cursor(cursors, work, query, rows[-1], "created_at") if more else None,
+        as_of=now(),
+        last_webhook_at=await shown.last_webhook_at(),
+    )
+
+
+async def show_lead(work: UnitOfWork, *, lead_id: str) -> LeadDetail:
+    shown = ShownRepository(work.session)
+    row = _found("led", await shown.lead(parse_public_id("led", lead_id)))
+    heard = await shown.last_webhook_at(row["account_id"])
+    return LeadDetail(**dict(_lead(row)), as_of=now(), last_webhook_at=heard)
+
+
+async def list_conversations(
+    work: UnitOfWork, cursors: Cursors, *, campaign_id: str | None, after: str | None, limit: int
+) -> Page[ConversationOut]:
+    """Newest activity first."""
+    shown, query = ShownRepository(work.session), f"conversations {campaign_id or ''}"
+    position = _maybe_timed(cursors.read(after, org_id=work.org_id, query=query))
+    campaign = None if campaign_id is None else parse_public_id("cam", campaign_id)
+    rows, more = page(await shown.conversations(position, limit, campaign_id=campaign), limit)
+    return Page(
+        data=[_conversation(row) for row in rows],
+        has_more=more,
+        next_cursor=_cursor(cursors, work, query, rows[-1], "last_activity_at") if more else None,
+        as_of=now(),
+        last_webhook_at=await shown.last_webhook_at(),
+    )
+
+
+async def show_conversation(work: UnitOfWork, *, conversation_id: str) -> ConversationDetail:
+    shown = ShownRepository(work.session)
+    row = _found("cnv", await shown.conversation(parse_public_id("cnv", conversation_id)))
+    heard = await shown.last_webhook_at(row["account_id"])
+    return ConversationDetail(**dict(_conversation(row)), as_of=now(), last_webhook_at=heard)
+
+
+async def list_messages(
+    work: UnitOfWork, cursors: Cursors, *, conversation_id: str, after: str | None, limit: int
+) -> Page[MessageOut]:
+    """Oldest first, with their texts."""
+    shown, query = ShownRepository(work.session), f"messages {conversation_id}"
+    conversation = _found("cnv", await shown.conversation(parse_public_id("cnv", conversation_id)))
+    position = _maybe_timed(cursors.read(after, org_id=work.org_id, query=query))
+    rows, more = page(await shown.messages(conversation["id"], position, limit), limit)
+    return Page(
+        data=[_message(row) for row in rows],
+        has_more=more,
+        next_cursor=_cursor(cursors, work, query, rows[-1], "occurred_at") if more else None,
+        as_of=now(),
+        last_webhook_at=await shown.last_webhook_at(conversation["account_id"]),
+    )
+
+
+def _found(prefix: str, row: asyncpg.Record | None) -> asyncpg.Record:
+    if row is None:
+        raise NotFound(f"there is no {prefix}_ object with this id")
+    return row
+
+
+def _cursor(cursors: Cursors, work: UnitOfWork, query: str, last: asyncpg.Record, sorted_by: str) -> str:
+    return cursors.write([last[sorted_by], last["id"]], org_id=work.org_id, query=query)
+
+
+def _timed(position: list[Any] | None) -> Position | None:
+    return None if position is None else (datetime.fromisoformat(position[0]), UUID(position[1]))
+
+
+def _maybe_timed(position: list[Any] | None) -> tuple[datetime | None, UUID] | None:
+    if position is None:
+        return None
+    return None if position[0] is None else datetime.fromisoformat(position[0]), UUID(position[1])
+
+
+def _id(prefix: str, value: UUID | None) -> str | None:
+    return None if value is None else public_id(prefix, value)
+
+
+def _same(row: asyncpg.Record, names: str) -> dict[str, Any]:
+    return {name: row[name] for name in names.split()}
+
+
+def _campaign(row: asyncpg.Record) -> CampaignOut:
+    return CampaignOut(
+        id=public_id("cam", row["id"]),
+        account_id=public_id("acc", row["account_id"]),
+        company_id=public_id("cmp", row["company_id"]),
+        source=provenance(row["sources"]).value,
+        **_same(row, "channel external_id name status created_at updated_at"),
+    )
+
+
+def _lead(row: asyncpg.Record) -> LeadOut:
+    return LeadOut(
+        id=public_id("led", row["id"]),
+        account_id=public_id("acc", row["account_id"]),
+        **_same(row, "external_id email profile_url first_name last_name company_name title phone location"),
+        **_same(row, "created_at updated_at"),
+    )
+
+
+def _conversation(row: asyncpg.Record) -> ConversationOut:
+    return ConversationOut(
+        id=public_id("cnv", row["id"]),
+        account_id=public_id("acc", row["account_id"]),
+        company_id=public_id("cmp", row["company_id"]),
+        campaign_id=_id("cam", row["campaign_id"]),
+        lead_id=_id("led", row["lead_id"]),
+        **_same(row, "channel lead_email external_id subject category sentiment last_activity_at last_direction"),
+    )
+
+
+def _message(row: asyncpg.Record) -> MessageOut:
+    return MessageOut(
+        id=public_id("msg", row["id"]),
+        conversation_id=public_id("cnv", row["conversation_id"]),
+        campaign_id=_id("cam", row["campaign_id"]),
+        lead_id=public_id("led", row["lead_id"]),
+        in_reply_to_id=_id("msg", row["in_reply_to_id"]),
+        sequence_step_number=row["step_number"],
+        source=provenance(row["sources"]).value,
+        **_same(row, "channel direction occurred_at subject from_address to_address body_text body_html step_source"),
+    )

@@ -1,0 +1,128 @@
+"""What is shown: pages by keyset, newest first, and single rows. Row-level security decides which rows there are."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from libs.database.engine import TenantSession
+
+
+class ShownRepository:
+    """Pages answer one row more than `limit` when there is more; `after` is the sort key of the last row shown."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def campaigns(self, channel: str, after: tuple[datetime, UUID] | None, limit: int) -> list[asyncpg.Record]:
+        at, identifier = after or (None, None)
+        return await self._session.fetch(
+            """
+            SELECT * FROM campaigns WHERE org_id = $1 AND channel = $2
+              AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
+            ORDER BY created_at DESC, id DESC LIMIT $5
+            """,
+            self._session.org_id,
+            channel,
+            at,
+            identifier,
+            limit + 1,
+        )
+
+    async def campaign(self, channel: str, campaign_id: UUID) -> asyncpg.Record | None:
+        return await self._session.fetchrow(
+            "SELECT * FROM campaigns WHERE org_id = $1 AND id = $2 AND channel = $3",
+            self._session.org_id,
+            campaign_id,
+            channel,
+        )
+
+    async def leads(
+        self, after: tuple[datetime, UUID] | None, limit: int, *, campaign_id: UUID | None, email: str | None
+    ) -> list[asyncpg.Record]:
+        at, identifier = after or (None, None)
+        return await self._session.fetch(
+            """
+            SELECT * FROM leads l WHERE l.org_id = $1
+              AND ($2::timestamptz IS NULL OR (l.created_at, l.id) < ($2, $3::uuid))
+              AND ($4::text IS NULL OR l.email = $4)
+              AND ($5::uuid IS NULL OR EXISTS (SELECT 1 FROM conversations c
+                WHERE c.org_id = l.org_id AND c.lead_id = l.id AND c.campaign_id = $5))
+            ORDER BY l.created_at DESC, l.id DESC LIMIT $6
+            """,
+            self._session.org_id,
+            at,
+            identifier,
+            email,
+            campaign_id,
+            limit + 1,
+        )
+
+    async def lead(self, lead_id: UUID) -> asyncpg.Record | None:
+        return await self._session.fetchrow(
+            "SELECT * FROM leads WHERE org_id = $1 AND id = $2", self._session.org_id, lead_id
+        )
+
+    async def conversations(
+        self, after: tuple[datetime | None, UUID] | None, limit: int, *, campaign_id: UUID | None
+    ) -> list[asyncpg.Record]:
+        """Newest activity first; those without any known time last."""
+        at, identifier = after or (None, None)
+        return await self._session.fetch(
+            f"""{_CONVERSATION} WHERE c.org_id = $1
+              AND ($2::uuid IS NULL OR (coalesce(c.last_activity_at, '-infinity'), c.id)
+                < (coalesce($3::timestamptz, '-infinity'), $2))
+              AND ($4::uuid IS NULL OR c.campaign_id = $4)
+            ORDER BY coalesce(c.last_activity_at, '-infinity') DESC, c.id DESC LIMIT $5
+            """,
+            self._session.org_id,
+            identifier,
+            at,
+            campaign_id,
+            limit + 1,
+        )
+
+    async def conversation(self, conversation_id: UUID) -> asyncpg.Record | None:
+        return await self._session.fetchrow(
+            f"{_CONVERSATION} WHERE c.org_id = $1 AND c.id = $2", self._session.org_id, conversation_id
+        )
+
+    async def messages(
+        self, conversation_id: UUID, after: tuple[datetime | None, UUID] | None, limit: int
+    ) -> list[asyncpg.Record]:
+        """Oldest first; those without a known time last. What is only referred to is no message to be shown."""
+        at, identifier = after or (None, None)
+        return await self._session.fetch(
+            """
+            SELECT * FROM messages WHERE org_id = $1 AND conversation_id = $2 AND direction IS NOT NULL
+              AND ($3::uuid IS NULL OR (coalesce(occurred_at, 'infinity'), id) > (coalesce($4::timestamptz, 'infinity'), $3))
+            ORDER BY coalesce(occurred_at, 'infinity'), id LIMIT $5
+            """,
+            self._session.org_id,
+            conversation_id,
+            identifier,
+            at,
+            limit + 1,
+        )
+
+    async def last_webhook_at(self, account_id: UUID | None = None) -> datetime | None:
+        """When the account (None: any of which the caller sees a campaign) was last heard of."""
+        found = await self._session.fetchval(
+            """
+            SELECT max(e.last_webhook_at) FROM endpoints e WHERE e.org_id = $1
+              AND CASE WHEN $2::uuid IS NULL
+                THEN EXISTS (SELECT 1 FROM campaigns c WHERE c.org_id = e.org_id AND c.account_id = e.account_id)
+                ELSE e.account_id = $2 END
+            """,
+            self._session.org_id,
+            account_id,
+        )
+        return found if isinstance(found, datetime) else None
+
+
+_CONVERSATION = """
+    SELECT c.*, l.email AS lead_email
+    FROM conversations c LEFT JOIN leads l ON l.org_id = c.org_id AND l.id = c.lead_id
+"""

@@ -1,0 +1,44 @@
+"""What we hold of a campaign, to be compared with its provider."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from libs.database.engine import TenantSession
+from services.provider_sync.domain.comparing import OurMessage
+
+
+class HeldMessages:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def of_campaign(self, campaign_id: UUID) -> list[OurMessage]:
+        """Its messages by natural key. An outbound one without a `sent:` key is of a kind that no provider lists."""
+        rows = await self._session.fetch(
+            """
+            SELECT m.key, m.direction, m.occurred_at, l.key AS lead_key,
+              (m.versions -> 'direction' ->> 0)::timestamptz AS seen_at
+            FROM messages m JOIN leads l ON l.org_id = m.org_id AND l.id = m.lead_id
+            WHERE m.org_id = $1 AND m.campaign_id = $2
+              AND (m.direction = 'inbound' OR (m.direction = 'outbound' AND m.key LIKE 'sent:%'))
+            """,
+            self._session.org_id,
+            campaign_id,
+        )
+        return [
+            OurMessage(
+                key=row["key"],
+                kind="sent" if row["direction"] == "outbound" else "reply",
+                lead_key=row["lead_key"],
+                occurred_at=row["occurred_at"],
+                seen_at=row["seen_at"],
+            )
+            for row in rows
+        ]
+
+    async def external_id(self, campaign_id: UUID) -> str | None:
+        """The provider's id of one of our campaigns."""
+        found = await self._session.fetchval(
+            "SELECT external_id FROM campaigns WHERE org_id = $1 AND id = $2", self._session.org_id, campaign_id
+        )
+        return found if isinstance(found, str) else None

@@ -1,0 +1,122 @@
+"""The inner HTTP face; the gateway forwards `/v1/<path>` here as `/<path>`. No rule lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from libs.messaging.work import UnitOfWork
+from libs.providers.registry import Provider
+from libs.web.cursors import MAX_LIMIT, Cursors
+from libs.web.tenant import InnerHop
+from services.provider_sync.handlers import accounts, shown
+from services.provider_sync.schemas import (
+    AccountOut,
+    CampaignDetail,
+    CampaignOut,
+    ConversationDetail,
+    ConversationOut,
+    LeadDetail,
+    LeadOut,
+    MessageOut,
+    NewAccount,
+    Page,
+)
+from services.provider_sync.sealing import Sealer
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+After = Annotated[str | None, Query(max_length=500)]
+Email = Annotated[str | None, Query(max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def account_routes(
+    hop: InnerHop,
+    cursors: Cursors,
+    *,
+    providers: Mapping[str, Provider],
+    sealer: Sealer,
+    base_url_hosts: frozenset[str],
+) -> APIRouter:
+    router = APIRouter(prefix="/provider-accounts")
+
+    @router.post("", status_code=201)
+    async def open_account(body: NewAccount, work: UnitOfWork = hop.work("accounts:write")) -> AccountOut:
+        return await accounts.open_account(
+            body, work, providers=providers, sealer=sealer, base_url_hosts=base_url_hosts
+        )
+
+    @router.get("")
+    async def list_accounts(
+        after: After = None, limit: Limit = 50, work: UnitOfWork = hop.work("accounts:read")
+    ) -> Page[AccountOut]:
+        return await accounts.list_accounts(work, cursors, after=after, limit=limit)
+
+    @router.get("/{account_id}")
+    async def show_account(account_id: str, work: UnitOfWork = hop.work("accounts:read")) -> AccountOut:
+        return await accounts.show_account(work, account_id)
+
+    return router
+
+
+def campaign_routes(hop: InnerHop, cursors: Cursors, *, channel: str) -> APIRouter:
+    """The same for every channel; a campaign is found under its own channel only."""
+    router = APIRouter(prefix=f"/{channel}/campaigns")
+
+    @router.get("")
+    async def list_campaigns(
+        after: After = None, limit: Limit = 50, work: UnitOfWork = hop.work("campaigns:read")
+    ) -> Page[CampaignOut]:
+        return await shown.list_campaigns(work, cursors, channel=channel, after=after, limit=limit)
+
+    @router.get("/{campaign_id}")
+    async def show_campaign(campaign_id: str, work: UnitOfWork = hop.work("campaigns:read")) -> CampaignDetail:
+        return await shown.show_campaign(work, channel=channel, campaign_id=campaign_id)
+
+    return router
+
+
+def lead_routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
+    router = APIRouter(prefix="/leads")
+
+    @router.get("")
+    async def list_leads(
+        campaign_id: str | None = None,
+        email: Email = None,
+        after: After = None,
+        limit: Limit = 50,
+        work: UnitOfWork = hop.work("leads:read"),
+    ) -> Page[LeadOut]:
+        return await shown.list_leads(work, cursors, campaign_id=campaign_id, email=email, after=after, limit=limit)
+
+    @router.get("/{lead_id}")
+    async def show_lead(lead_id: str, work: UnitOfWork = hop.work("leads:read")) -> LeadDetail:
+        return await shown.show_lead(work, lead_id=lead_id)
+
+    return router
+
+
+def inbox_routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
+    router = APIRouter(prefix="/inbox/conversations")
+
+    @router.get("")
+    async def list_conversations(
+        campaign_id: str | None = None,
+        after: After = None,
+        limit: Limit = 50,
+        work: UnitOfWork = hop.work("inbox:read"),
+    ) -> Page[ConversationOut]:
+        return await shown.list_conversations(work, cursors, campaign_id=campaign_id, after=after, limit=limit)
+
+    @router.get("/{conversation_id}")
+    async def show_conversation(conversation_id: str, work: UnitOfWork = hop.work("inbox:read")) -> ConversationDetail:
+        return await shown.show_conversation(work, conversation_id=conversation_id)
+
+    @router.get("/{conversation_id}/messages")
+    async def list_messages(
+        conversation_id: str, after: After = None, limit: Limit = 50, work: UnitOfWork = hop.work("inbox:read")
+    ) -> Page[MessageOut]:
+        return await shown.list_messages(work, cursors, conversation_id=conversation_id, after=after, limit=limit)
+
+    return router

@@ -1,0 +1,147 @@
+"""HTTP bodies. Ids are public ones (`acc_…`); times RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, StringConstraints
+
+from libs.clock import rfc3339
+
+# Visible text only: PostgreSQL takes no NUL, and a name with a line break forges a line somewhere.
+_VISIBLE = r"^[^\x00-\x1f\x7f]*$"
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_VISIBLE)]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE)]
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+T = TypeVar("T")
+
+
+class NewAccount(BaseModel):
+    """`company_id` is the default company; `client_companies` gives sub-accounts of the provider to others."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: Short
+    name: Name
+    company_id: Short
+    base_url: Annotated[str, StringConstraints(max_length=500, pattern=_VISIBLE)] | None = None
+    credentials: dict[str, SecretStr]
+    client_companies: Annotated[dict[Short, Short], Field(max_length=1000)] = {}
+
+
+class WebhookEndpointOut(BaseModel):
+    """pending: being opened; ready: about to be registered; sent: being registered; registered; unknown: the provider did
+    not answer, and a webhook or a person will tell; failed. The URL is a secret, and not shown."""
+
+    status: str
+    error: str | None
+    last_webhook_at: Time | None
+
+
+class AccountOut(BaseModel):
+    id: str
+    provider: str
+    channel: str
+    name: str
+    base_url: str | None
+    company_id: str
+    client_companies: dict[str, str]
+    status: str
+    webhook_endpoint: WebhookEndpointOut
+    created_at: Time
+
+
+class CampaignOut(BaseModel):
+    id: str
+    account_id: str
+    company_id: str
+    channel: str
+    external_id: str
+    name: str | None
+    status: str | None
+    source: str
+    created_at: Time
+    updated_at: Time
+
+
+class LeadOut(BaseModel):
+    id: str
+    account_id: str
+    external_id: str | None
+    email: str | None
+    profile_url: str | None
+    first_name: str | None
+    last_name: str | None
+    company_name: str | None
+    title: str | None
+    phone: str | None
+    location: str | None
+    created_at: Time
+    updated_at: Time
+
+
+class ConversationOut(BaseModel):
+    id: str
+    account_id: str
+    company_id: str
+    channel: str
+    campaign_id: str | None
+    lead_id: str | None
+    lead_email: str | None
+    external_id: str | None
+    subject: str | None
+    category: str | None
+    sentiment: str | None
+    last_activity_at: Time | None
+    last_direction: str | None
+
+
+class MessageOut(BaseModel):
+    """`sequence_step_number` is the step that sent it or that it answers; `step_source` how that is known."""
+
+    id: str
+    conversation_id: str
+    campaign_id: str | None
+    lead_id: str
+    channel: str
+    direction: str
+    occurred_at: Time | None
+    subject: str | None
+    from_address: str | None
+    to_address: str | None
+    body_text: str | None
+    body_html: str | None
+    in_reply_to_id: str | None
+    sequence_step_number: int | None
+    step_source: str | None
+    source: str
+
+
+class Page(BaseModel, Generic[T]):
+    """`as_of`: when this was read; `last_webhook_at`: when the accounts concerned were last heard of (null: never)."""
+
+    data: list[T]
+    has_more: bool
+    next_cursor: str | None
+    as_of: Time
+    last_webhook_at: Time | None
+
+
+class Freshness(BaseModel):
+    """What each detail carries beside its fields, as a page does."""
+
+    as_of: Time
+    last_webhook_at: Time | None
+
+
+class CampaignDetail(CampaignOut, Freshness):
+    pass
+
+
+class LeadDetail(LeadOut, Freshness):
+    pass
+
+
+class ConversationDetail(ConversationOut, Freshness):
+    pass
