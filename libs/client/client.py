@@ -1,0 +1,219 @@
+"""The public API from Python. Answers are the API's own documents: fields that a newer server adds are simply there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import httpx
+
+Json = dict[str, Any]
+Channel = Literal["email", "linkedin"]
+
+_TIMEOUT_SECONDS = 30.0  # longer than the gateway waits for anyone
+_PAGE = 100
+
+
+class ApiProblem(Exception):
+    """The API said no. `code` is the word to switch on; `request_id` is what support asks for."""
+
+    def __init__(self, status: int, code: str, detail: str, request_id: str | None) -> None:
+        super().__init__(f"{status} {code}: {detail} ({request_id or 'no request id'})")
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.request_id = request_id
+
+    @property
+    def retryable(self) -> bool:
+        """The same request may well succeed later."""
+        return self.status in (429, 503)
+
+
+class OutriderClient:
+    """One API key's view. `org` (`org_…`) is for platform keys, which act in an organization only by naming it.
+
+    Lists are async iterators over all pages. Every method raises ApiProblem for what the API refuses and httpx's errors
+    for what never got an answer. `http` is for tests (an in-process transport) and is then not closed here.
+    """
+
+    def __init__(self, base_url: str, key: str, org: str | None = None, http: httpx.AsyncClient | None = None) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._http = http or httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False)
+        self._owns_http = http is None
+        self._headers = {"Authorization": f"Bearer {key}"}
+        if org is not None:
+            self._headers["Outrider-Org"] = org
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._owns_http:
+            await self._http.aclose()
+
+    # Who am I, and who are my tenants
+
+    async def me(self) -> Json:
+        return await self._get("/me")
+
+    async def create_organization(self, name: str, *, time_zone: str = "UTC") -> Json:
+        return await self._post("/organizations", {"name": name, "time_zone": time_zone})
+
+    def organizations(self) -> AsyncIterator[Json]:
+        return self._walk("/organizations")
+
+    async def create_company(self, name: str) -> Json:
+        return await self._post("/companies", {"name": name})
+
+    def companies(self) -> AsyncIterator[Json]:
+        return self._walk("/companies")
+
+    async def create_api_key(
+        self, name: str, *, role: str, company_ids: Sequence[str] = (), expires_at: str | None = None
+    ) -> Json:
+        """The answer's `key` is shown this once."""
+        body = {"name": name, "role": role, "company_ids": list(company_ids), "expires_at": expires_at}
+        return await self._post("/api-keys", body)
+
+    def api_keys(self) -> AsyncIterator[Json]:
+        return self._walk("/api-keys")
+
+    async def revoke_api_key(self, key_id: str) -> None:
+        await self._send("DELETE", f"/api-keys/{key_id}")
+
+    # Provider accounts and what they brought
+
+    async def create_provider_account(self, **account: Any) -> Json:
+        """`provider`, `name`, `credentials`, and what that provider takes besides."""
+        return await self._post("/provider-accounts", account)
+
+    def provider_accounts(self) -> AsyncIterator[Json]:
+        return self._walk("/provider-accounts")
+
+    async def provider_account(self, account_id: str) -> Json:
+        return await self._get(f"/provider-accounts/{account_id}")
+
+    def campaigns(
+        self, channel: Channel = "email", *, company_id: str | None = None, all_companies: bool = False, **filters: Any
+    ) -> AsyncIterator[Json]:
+        """Admins say which companies: `company_id`, or `all_companies=True`."""
+        return self._walk(f"/{channel}/campaigns", _scoped(filters, company_id, all_companies))
+
+    async def campaign(self, channel: Channel, campaign_id: str) -> Json:
+        return await self._get(f"/{channel}/campaigns/{campaign_id}")
+
+    def leads(
+        self, *, company_id: str | None = None, all_companies: bool = False, **filters: Any
+    ) -> AsyncIterator[Json]:
+        return self._walk("/leads", _scoped(filters, company_id, all_companies))
+
+    async def lead(self, lead_id: str) -> Json:
+        return await self._get(f"/leads/{lead_id}")
+
+    def conversations(
+        self, *, company_id: str | None = None, all_companies: bool = False, **filters: Any
+    ) -> AsyncIterator[Json]:
+        return self._walk("/inbox/conversations", _scoped(filters, company_id, all_companies))
+
+    async def conversation(self, conversation_id: str) -> Json:
+        return await self._get(f"/inbox/conversations/{conversation_id}")
+
+    def messages(self, conversation_id: str, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk(f"/inbox/conversations/{conversation_id}/messages", filters)
+
+    # Figures
+
+    def campaign_analytics(
+        self, *, company_id: str | None = None, all_companies: bool = False, **filters: Any
+    ) -> AsyncIterator[Json]:
+        return self._walk("/analytics/campaigns", _scoped(filters, company_id, all_companies))
+
+    def step_analytics(
+        self, *, company_id: str | None = None, all_companies: bool = False, **filters: Any
+    ) -> AsyncIterator[Json]:
+        return self._walk("/analytics/sequence-steps", _scoped(filters, company_id, all_companies))
+
+    async def ledger(self, **filters: Any) -> Json:
+        return await self._get("/analytics/ledger", filters)
+
+    # What failed, what came in, what differs
+
+    def dead_letters(self, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk("/dead-letters", filters)
+
+    def deliveries(self, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk("/deliveries", filters)
+
+    async def delivery(self, delivery_id: str) -> Json:
+        return await self._get(f"/deliveries/{delivery_id}")
+
+    async def start_reconciliation(self, account_id: str, **options: Any) -> Json:
+        return await self._post("/reconciliations", {"account_id": account_id, **options})
+
+    def reconciliations(self, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk("/reconciliations", filters)
+
+    async def reconciliation(self, run_id: str) -> Json:
+        return await self._get(f"/reconciliations/{run_id}")
+
+    def drifts(self, run_id: str, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk(f"/reconciliations/{run_id}/drifts", filters)
+
+    async def _walk(self, path: str, query: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
+        query = {"limit": _PAGE, **(query or {})}
+        while True:
+            page = await self._get(path, query)
+            for item in page["data"]:
+                yield item
+            if not page["has_more"]:
+                return
+            query["after"] = page["next_cursor"]
+
+    async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Json:
+        return await self._send("GET", path, params=_text(query or {}))
+
+    async def _post(self, path: str, body: Json) -> Json:
+        return await self._send("POST", path, json=body)
+
+    async def _send(self, method: str, path: str, **more: Any) -> Json:
+        response = await self._http.request(
+            method, f"{self._base_url}/v1{path}", headers=self._headers, follow_redirects=False, **more
+        )
+        if not response.is_success:
+            raise _problem(response)
+        return dict(response.json()) if response.content else {}
+
+
+def _scoped(filters: Mapping[str, Any], company_id: str | None, all_companies: bool) -> Json:
+    return {**filters, "company_id": company_id, "all_companies": all_companies or None}
+
+
+def _text(query: Mapping[str, Any]) -> dict[str, str]:
+    """Without what is None; truth in the API's spelling. `from_` is the parameter `from`, a word that Python keeps."""
+    return {
+        name.rstrip("_"): str(value).lower() if isinstance(value, bool) else str(value)
+        for name, value in query.items()
+        if value is not None
+    }
+
+
+def _problem(response: httpx.Response) -> ApiProblem:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        document = {}
+    return ApiProblem(
+        response.status_code,
+        str(document.get("code", "http_error")),
+        str(document.get("detail", response.reason_phrase)),
+        document.get("request_id") or response.headers.get("x-request-id"),
+    )

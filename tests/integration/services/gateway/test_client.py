@@ -1,0 +1,73 @@
+"""The Python client against the gateway itself."""
+
+from __future__ import annotations
+
+import httpx
+import orjson
+import pytest
+from starlette.responses import Response
+
+from libs.client.client import ApiProblem, OutriderClient
+
+
+@pytest.fixture
+async def http(house):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(house.app)) as client:
+        yield client
+
+
+async def test_tenants_and_keys_from_nothing(house, http):
+    platform = OutriderClient("http://gateway.example.com", house.platform_key, http=http)
+    organization = await platform.create_organization("Westwind", time_zone="Asia/Tokyo")
+    staff = OutriderClient("http://gateway.example.com", house.platform_key, organization["id"], http)
+    company = await staff.create_company("Pier Nine")
+    issued = await staff.create_api_key("frontend", role="company_viewer", company_ids=[company["id"]])
+    viewer = OutriderClient("http://gateway.example.com", issued["key"], http=http)
+
+    assert (await viewer.me())["organization_id"] == organization["id"]
+    assert [row["id"] async for row in viewer.companies()] == [company["id"]]
+    assert organization["id"] in [row["id"] async for row in platform.organizations()]
+    assert [row["name"] async for row in staff.api_keys()] == ["frontend"]
+    assert [row async for row in staff.dead_letters(state="dead")] == []
+
+    await staff.revoke_api_key(issued["id"])
+    with pytest.raises(ApiProblem, match="key_revoked"):
+        await viewer.me()
+
+
+async def test_every_forwarded_list_and_document(house, http):
+    async def reply(heard):
+        page = {"data": [{"path": heard.path}], "has_more": False, "next_cursor": None, "as_of": None}
+        return Response(orjson.dumps(page), media_type="application/json")
+
+    for owner in house.owners.values():
+        owner.reply = reply
+    client = OutriderClient("http://gateway.example.com", house.first.admin, http=http)
+    lists = {
+        "/provider-accounts": client.provider_accounts(),
+        "/email/campaigns": client.campaigns(all_companies=True),
+        "/linkedin/campaigns": client.campaigns("linkedin", company_id=house.first.company),
+        "/leads": client.leads(all_companies=True),
+        "/inbox/conversations": client.conversations(all_companies=True),
+        "/inbox/conversations/cnv_1/messages": client.messages("cnv_1"),
+        "/analytics/campaigns": client.campaign_analytics(all_companies=True),
+        "/analytics/sequence-steps": client.step_analytics(all_companies=True),
+        "/deliveries": client.deliveries(verdict="published"),
+        "/reconciliations": client.reconciliations(),
+        "/reconciliations/rec_1/drifts": client.drifts("rec_1"),
+    }
+    for path, rows in lists.items():
+        assert [row async for row in rows] == [{"path": path}]
+    documents = {
+        "/provider-accounts": await client.create_provider_account(provider="smartlead"),
+        "/provider-accounts/acc_1": await client.provider_account("acc_1"),
+        "/email/campaigns/cam_1": await client.campaign("email", "cam_1"),
+        "/leads/led_1": await client.lead("led_1"),
+        "/inbox/conversations/cnv_1": await client.conversation("cnv_1"),
+        "/analytics/ledger": await client.ledger(settle_seconds=0),
+        "/deliveries/dlv_1": await client.delivery("dlv_1"),
+        "/reconciliations": await client.start_reconciliation("acc_1"),
+        "/reconciliations/rec_1": await client.reconciliation("rec_1"),
+    }
+    for path, document in documents.items():
+        assert document["data"] == [{"path": path}]
