@@ -12,6 +12,9 @@ from opentelemetry import trace
 
 from libs.observability.reasons import trace_of
 
+# While the broker is away they complain at every attempt, with tracebacks; we say once that we pause, once that we go on.
+_CHATTY = ("aio_pika", "aiormq")
+
 
 def _trace_ids(_: Any, __: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     context = trace.get_current_span().get_span_context()
@@ -70,6 +73,8 @@ def setup(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
+    for chatty in _CHATTY:
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
 
 
 def get_logger() -> structlog.typing.FilteringBoundLogger:
