@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from libs.errors import ContractViolated
-from libs.ids import new_id
+from libs.providers.dedupe import LONGEST_EVENT_TYPE, digest, nested, occurrence_of_its_own, scalar
 from libs.providers.fields import read_moment
 from libs.providers.payloads import parse
 from libs.providers.sightings import DoorReading
 from libs.providers.smartlead import events
-
-LONGEST_EVENT_TYPE = 100  # a label in lists and metrics, not a text
 
 
 def event_type_of(payload: dict[str, object]) -> str | None:
@@ -45,43 +41,31 @@ def _dedupe_key(event_type: str, payload: dict[str, object]) -> bytes:
     if not at:  # by nature CAMPAIGN_STATUS_CHANGED and MANUAL_STEP_REACHED
         # Pause, resume, pause, resume: the second resume has the bytes of the first. To drop it as a duplicate would
         # leave us wrong; to read the campaign twice costs a call. So each delivery counts as an occurrence of its own.
-        return hashlib.sha256(new_id().bytes).digest()
+        return occurrence_of_its_own()
     correspondence, reply, category = (
-        _object(payload, name) for name in ("leadCorrespondence", "reply_message", "lead_category")
+        nested(payload, name) for name in ("leadCorrespondence", "reply_message", "lead_category")
     )
     parts = (
         event_type,
-        _scalar(payload.get("campaign_id")),
-        _scalar(correspondence.get("targetLeadEmail")),
-        *(_scalar(payload.get(name)) for name in ("sl_lead_email", "lead_email", "to_email", "sender_detail")),
-        _scalar(_object(payload, "lead").get("email")),
-        _scalar(payload.get("stats_id")),
-        _scalar(payload.get("sequence_number")),
+        scalar(payload.get("campaign_id")),
+        scalar(correspondence.get("targetLeadEmail")),
+        *(scalar(payload.get(name)) for name in ("sl_lead_email", "lead_email", "to_email", "sender_detail")),
+        scalar(nested(payload, "lead").get("email")),
+        scalar(payload.get("stats_id")),
+        scalar(payload.get("sequence_number")),
         at,
-        _scalar(reply.get("message_id")),
-        _scalar(payload.get("bounce_reply_message_id")),
-        _scalar(category.get("new_id")),
+        scalar(reply.get("message_id")),
+        scalar(payload.get("bounce_reply_message_id")),
+        scalar(category.get("new_id")),
         *_links(payload.get("link_clicked")),
     )
-    return hashlib.sha256("\x1f".join(parts).encode()).digest()
-
-
-def _object(payload: dict[str, object], name: str) -> dict[str, object]:
-    value = payload.get(name)
-    return value if isinstance(value, dict) else {}
+    return digest(parts)
 
 
 def _moment(value: object) -> str:
     found = read_moment(value)
-    return found.isoformat() if found is not None else _scalar(value)
-
-
-def _scalar(value: object) -> str:
-    if value is None:
-        return ""
-    # Only the kind of a container: its text may be deeper than Python can print.
-    return str(value).strip().lower() if isinstance(value, str | int | float) else type(value).__name__
+    return found.isoformat() if found is not None else scalar(value)
 
 
 def _links(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else (_scalar(value),)
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else (scalar(value),)
