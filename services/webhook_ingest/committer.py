@@ -10,12 +10,10 @@ import asyncio
 import contextvars
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 
 from libs.database.engine import is_conflict
 from libs.errors import DependencyDown, TransientError
 from libs.ids import OrgId
-from libs.messaging.failures import frames_of, reason_of
 from libs.observability.logs import get_logger
 from services.webhook_ingest.domain import Arrival
 
@@ -40,15 +38,6 @@ class NotKept(TransientError):
     """This one delivery cannot be stored, though others can; nothing was kept."""
 
     code = "not_kept"
-
-
-def described(error: Exception) -> dict[str, Any]:
-    """Fields of a log line. PostgreSQL's later lines quote the row, so they and the traceback's words stay out."""
-    return {
-        "error": type(error).__name__,
-        "reason": reason_of(error).partition("\n")[0],
-        "frames": frames_of(error)[-4:],
-    }
 
 
 class Committer:
@@ -151,7 +140,7 @@ class Committer:
         except DependencyDown as error:
             self._note_away(error, len(batch))
             self._answer(batch, error)
-        except Exception as error:  # noqa: BLE001 - whatever a delivery makes of the database, it is that delivery's
+        except Exception as error:
             if len(batch) > 1:
                 log.warning("flush_split", deliveries=len(batch), error=type(error).__name__)
                 middle = len(batch) // 2
@@ -159,7 +148,7 @@ class Committer:
                 await self._flush(batch[middle:])
                 return
             arrival = batch[0][0]
-            log.error("delivery_not_kept", delivery_id=str(arrival.id), org_id=str(arrival.org_id), **described(error))
+            log.error("delivery_not_kept", delivery_id=str(arrival.id), org_id=str(arrival.org_id), exc_info=error)
             self._answer(batch, NotKept("the delivery could not be stored"))
         else:
             self._note_back()

@@ -24,7 +24,7 @@ from libs.providers.sightings import DoorReading
 from libs.web import problems
 from libs.web.app import REQUEST_ID
 from services.webhook_ingest import domain
-from services.webhook_ingest.committer import Committer, described
+from services.webhook_ingest.committer import Committer
 from services.webhook_ingest.domain import Arrival, Endpoint
 from services.webhook_ingest.endpoints import Endpoints
 
@@ -97,8 +97,8 @@ class Front:
                 answer = problems.problem(
                     503, error.code, detail, request_id=request_id, retry_after_seconds=error.retry_after_seconds
                 )
-            except Exception as error:  # noqa: BLE001 - the edge: a bug becomes an answer
-                log.error("request_failed", request_id=request_id, **described(error))
+            except Exception as error:
+                log.error("request_failed", request_id=request_id, exc_info=error)
                 detail = "something failed on our side; the request id finds it"
                 answer = problems.problem(500, "internal", detail, request_id=request_id)
             else:
@@ -163,8 +163,8 @@ class Front:
             return DoorReading(quarantine_reason=fault)
         try:
             return domain.storable(reader.read_at_door(body))
-        except Exception as error:  # noqa: BLE001 - a bug of an adapter must not cost a delivery
-            log.error("door_reading_failed", provider=provider, **described(error))
+        except Exception as error:
+            log.error("door_reading_failed", provider=provider, exc_info=error)
             return DoorReading(quarantine_reason="unreadable")
 
 

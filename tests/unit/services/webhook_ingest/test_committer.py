@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import asyncpg
 import pytest
+import structlog
 
 from libs.clock import now
 from libs.errors import DependencyDown
@@ -77,10 +78,12 @@ async def test_only_the_culprits_are_told_and_the_others_keep_their_order(store:
     one = committer(store)
     store.bad = {b"13", b"14", b"40"}
 
-    answers = await asyncio.gather(*(one.keep(arrival(b"%d" % i)) for i in range(50)), return_exceptions=True)
+    with structlog.testing.capture_logs() as logs:
+        answers = await asyncio.gather(*(one.keep(arrival(b"%d" % i)) for i in range(50)), return_exceptions=True)
 
     assert [i for i, answer in enumerate(answers) if answer is not None] == [13, 14, 40]
     assert all(isinstance(answer, NotKept) for answer in answers if answer is not None)
+    assert len([line for line in logs if line["event"] == "delivery_not_kept"]) == 3
     kept = [each.body for batch in store.batches for each in batch]
     assert kept == [b"%d" % i for i in range(50) if i not in (13, 14, 40)]
 
