@@ -126,17 +126,22 @@ class FigureRepository:
               SELECT e.kind, e.campaign_id, coalesce(e.step_number, m.step_number), e.lead_id, e.occurred_at, e.source
               FROM engagements e LEFT JOIN messages m ON m.org_id = $1 AND m.message_id = e.message_id AND e.step_number IS NULL
               WHERE e.org_id = $1 AND e.campaign_id = ANY($2::uuid[]) AND e.kind = ANY($3::text[])
+            ), per_lead AS (  -- first by lead: counting DISTINCT leads would sort where this hashes
+              SELECT metric, campaign_id, CASE WHEN $4 THEN step_number END AS step,
+                CASE WHEN $5 THEN (occurred_at AT TIME ZONE $6::text)::date END AS day, lead_id,
+                count(*) AS total, count(*) FILTER (WHERE occurred_at IS NULL) AS undated,
+                count(*) FILTER (WHERE source = 'webhook') AS webhook, count(*) FILTER (WHERE source = 'pull') AS pull,
+                count(*) FILTER (WHERE source = 'inferred') AS inferred
+              FROM occurrences
+              WHERE (NOT $4 OR step_number IS NOT NULL)
+                AND ($7::date IS NULL OR occurred_at >= $7::date::timestamp AT TIME ZONE $6::text)
+                AND ($8::date IS NULL OR occurred_at < ($8::date + 1)::timestamp AT TIME ZONE $6::text)
+              GROUP BY 1, 2, 3, 4, 5
             )
-            SELECT metric, campaign_id, CASE WHEN $4 THEN step_number END AS step,
-              CASE WHEN $5 THEN (occurred_at AT TIME ZONE $6::text)::date END AS day,
-              count(*) AS total, count(DISTINCT lead_id) AS leads, count(*) FILTER (WHERE occurred_at IS NULL) AS undated,
-              count(*) FILTER (WHERE source = 'webhook') AS webhook, count(*) FILTER (WHERE source = 'pull') AS pull,
-              count(*) FILTER (WHERE source = 'inferred') AS inferred
-            FROM occurrences
-            WHERE (NOT $4 OR step_number IS NOT NULL)
-              AND ($7::date IS NULL OR occurred_at >= $7::date::timestamp AT TIME ZONE $6::text)
-              AND ($8::date IS NULL OR occurred_at < ($8::date + 1)::timestamp AT TIME ZONE $6::text)
-            GROUP BY 1, 2, 3, 4
+            SELECT metric, campaign_id, step, day, sum(total)::bigint AS total, count(*) AS leads,
+              sum(undated)::bigint AS undated, sum(webhook)::bigint AS webhook, sum(pull)::bigint AS pull,
+              sum(inferred)::bigint AS inferred
+            FROM per_lead GROUP BY 1, 2, 3, 4
             """,
             self._org,
             list(campaigns),
