@@ -78,12 +78,14 @@ async def call(
     headers: Mapping[str, str] | None = None,
     secrets: Collection[str] = (),
     explain: Callable[[object], str | None],
+    refusal_in: Callable[[bytes], str | None] | None = None,
     policy: CallPolicy = CallPolicy(),
 ) -> tuple[object, Answer]:
     """Make one call that answers JSON; returns the value (None: empty body) and the answer around it.
 
     Only an idempotent call is tried again: a timed-out POST may have landed. `explain` finds the provider's own
-    sentence in an error body; `secrets` are struck out of it.
+    sentence in an error body; `secrets` are struck out of it. `refusal_in` finds one in a 2xx body: some providers say
+    no with a 200. The request carries `extensions["idempotent"]`, for whoever watches what was sent.
 
     Raises:
         RateLimited, ProviderUnavailable: after the last try; at once when the provider asks for more time than is left.
@@ -98,9 +100,18 @@ async def call(
         nonlocal last
         try:
             request = http.build_request(
-                method, url, params=params, json=json, headers=headers, timeout=policy.attempt_timeout_seconds
+                method,
+                url,
+                params=params,
+                json=json,
+                headers=headers,
+                timeout=policy.attempt_timeout_seconds,
+                extensions={"idempotent": idempotent},
             )
             answer = await _exchange(http, request, policy.largest_body_bytes, explain, secrets)
+            refusal = refusal_in(answer.body) if refusal_in is not None else None
+            if refusal is not None:
+                raise ProviderRefused(f"answered {answer.status}: {_quoted(refusal, secrets)}")
             return answer.json(), answer
         except _WORTH_ANOTHER_TRY as error:
             last = type(error)(f"{label}: {error}", retry_after_seconds=error.retry_after_seconds)
@@ -183,15 +194,19 @@ def _error(
     except ProviderUnavailable:
         sentence, is_json = None, False
     if sentence:
-        for secret in filter(None, secrets):
-            sentence = sentence.replace(secret, "***")
-        text += f": {sentence[:LONGEST_EXPLANATION]}"
+        text += f": {_quoted(sentence, secrets)}"
     if status == 429:
         return RateLimited(text, retry_after_seconds=retry_after_seconds)
     # A 403 page is the guard in front of the provider, not the provider.
     if status >= 500 or status < 400 or status in (408, 425) or (status == 403 and not is_json):
         return ProviderUnavailable(text, retry_after_seconds=retry_after_seconds)
     return ProviderRefused(text)
+
+
+def _quoted(sentence: str, secrets: Collection[str]) -> str:
+    for secret in filter(None, secrets):
+        sentence = sentence.replace(secret, "***")
+    return sentence[:LONGEST_EXPLANATION]
 
 
 def _retry_after_seconds(value: str | None) -> float | None:

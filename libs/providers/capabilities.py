@@ -55,10 +55,15 @@ class Snapshots(Protocol):
 
 
 @runtime_checkable
-class Pulls(Protocol):
-    """Reading the truth back, as sightings with source `pull`."""
+class CampaignPulls(Protocol):
+    """Reading a campaign back, as a sighting with source `pull`."""
 
     async def read_campaign(self, campaign_external_id: str) -> Reading: ...
+
+
+@runtime_checkable
+class Pulls(CampaignPulls, Protocol):
+    """Reading the truth back, messages included, as sightings with source `pull`."""
 
     async def read_messages(self, campaign_external_id: str, lead_keys: Sequence[str]) -> Reading:
         """The messages of these leads in this campaign."""

@@ -38,7 +38,14 @@ class Provider:
         return answer
 
 
-async def ask(provider: Handler, *, idempotent: bool = True, policy: CallPolicy = QUICK, method: str = "GET") -> object:
+async def ask(
+    provider: Handler,
+    *,
+    idempotent: bool = True,
+    policy: CallPolicy = QUICK,
+    method: str = "GET",
+    refusal_in: Callable[[bytes], str | None] | None = None,
+) -> object:
     async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
         value, _ = await call(
             http,
@@ -48,6 +55,7 @@ async def ask(provider: Handler, *, idempotent: bool = True, policy: CallPolicy 
             params={"api_key": SECRET},
             secrets=(SECRET,),
             explain=says,
+            refusal_in=refusal_in,
             policy=policy,
         )
         return value
@@ -73,6 +81,24 @@ async def test_a_hiccup_is_bridged(hiccup: httpx.Response | Exception) -> None:
 
     assert await ask(provider) == []
     assert len(provider.requests) == 3
+
+
+async def test_a_no_that_comes_with_200_is_a_no() -> None:
+    provider = Provider(httpx.Response(200, text=f"The key {SECRET} is no key here."), httpx.Response(200, json=[7]))
+
+    with pytest.raises(ProviderRefused, match=r"answered 200: The key \*\*\* is no key here\."):
+        await ask(provider, refusal_in=lambda body: body.decode())
+    assert await ask(provider, refusal_in=lambda _: None) == [7]
+    assert len(provider.requests) == 2
+
+
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_whoever_watches_can_tell_a_call_that_may_be_repeated(idempotent: bool) -> None:
+    provider = Provider()
+
+    await ask(provider, idempotent=idempotent, method="POST")
+
+    assert provider.requests[0].extensions["idempotent"] is idempotent
 
 
 async def test_a_call_that_may_have_landed_is_not_made_twice() -> None:
