@@ -38,12 +38,10 @@ async def record(told: Sequence[Told], work: UnitOfWork) -> int:
         rows = await keeper.keep(kind, states)
         changed += len(rows)
         for row in sorted(rows.values(), key=lambda row: row.id):
-            account = accounts[row.account_id]
-            event = tell(kind.name, row, account)
+            event = tell(kind.name, row, accounts[row.account_id])
             if event is not None:
-                # A lead belongs to no company; its event carries the account's, for want of a better one.
-                company_id = row.company_id or account.company_id
-                work.publish(event, company_id=company_id, cause=_cause(stating, row))
+                # A lead belongs to the account, not to a company: its event carries none.
+                work.publish(event, company_id=row.company_id, cause=_cause(stating, row))
     return changed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from libs.errors import PermanentError, PlatformError, RateLimited, TenantMismatch, TransientError
+from libs.errors import PermanentError, PlatformError, ProviderRefused, RateLimited, TenantMismatch, TransientError
 from libs.messaging.work import UnitOfWork
 from libs.providers.capabilities import WebhookRegistration
 from services.provider_sync.domain.jobs import Job
@@ -66,9 +66,9 @@ async def register(registrar: WebhookRegistration, url: str) -> Outcome:
         except PlatformError as error:
             if not writes.left:
                 return Outcome("ready" if isinstance(error, TransientError) else "failed", error=error)
-            if isinstance(error, TransientError):
-                return Outcome("unknown", error=AnswerUnknown(f"{_ADVICE} ({error})"))
-            return Outcome("failed", error=error)
+            if isinstance(error, ProviderRefused):
+                return Outcome("failed", error=error)
+            return Outcome("unknown", error=AnswerUnknown(f"{_ADVICE} ({error})"))
 
 
 async def keep(job: Job, outcome: Outcome, work: UnitOfWork) -> None:
