@@ -182,11 +182,13 @@ class ReadBack:
 class Reading:
     """All that one payload states.
 
-    An unknown `event_type` has `recognized=False` and no sightings: kept and counted.
+    An unknown `event_type` has `recognized=False` and no sightings: kept and counted. `workspace_external_id` is the
+    provider's tenant that the payload names: to be compared with the account's, never to find one by.
     """
 
     event_type: str
     recognized: bool = True
+    workspace_external_id: str | None = None
     campaigns: tuple[CampaignSighting, ...] = ()
     steps: tuple[SequenceStepSighting, ...] = ()
     leads: tuple[LeadSighting, ...] = ()
