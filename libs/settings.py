@@ -40,6 +40,7 @@ class Secrets:
 
     def ensure(self, names: Iterable[str], make: Any = lambda: secrets.token_urlsafe(24)) -> dict[str, str]:
         """The values of `names`, made and kept where missing."""
+        names = list(names)
         missing = [name for name in names if name not in self._values]
         if missing:
             self._values |= {name: make() for name in missing}
