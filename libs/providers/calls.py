@@ -31,6 +31,10 @@ LONGEST_EXPLANATION = 200  # enough for a provider's sentence, too little for a 
 _WORTH_ANOTHER_TRY = (RateLimited, ProviderUnavailable)
 
 
+class NotThere(ProviderRefused):
+    """A 404 in the provider's own words. Whether the record or the route is missing, only those words tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallPolicy:
     """How patient one call is. Waits are drawn from 0..ceiling (full jitter); it doubles from first to longest."""
@@ -89,7 +93,7 @@ async def call(
 
     Raises:
         RateLimited, ProviderUnavailable: after the last try; at once when the provider asks for more time than is left.
-        ProviderRefused: a 4xx.
+        ProviderRefused: a 4xx; NotThere for a 404.
         ContractViolated: the answer is larger than we take.
     """
     label = f"{method} {httpx.URL(url).path}"
@@ -200,7 +204,7 @@ def _error(
     # A 403 page is the guard in front of the provider, not the provider.
     if status >= 500 or status < 400 or status in (408, 425) or (status == 403 and not is_json):
         return ProviderUnavailable(text, retry_after_seconds=retry_after_seconds)
-    return ProviderRefused(text)
+    return NotThere(text) if status == 404 and is_json else ProviderRefused(text)
 
 
 def _quoted(sentence: str, secrets: Collection[str]) -> str:

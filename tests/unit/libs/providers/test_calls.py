@@ -10,7 +10,7 @@ import pytest
 
 from libs import clock
 from libs.errors import ContractViolated, ProviderRefused, ProviderUnavailable, RateLimited
-from libs.providers.calls import CallPolicy, call
+from libs.providers.calls import CallPolicy, NotThere, call
 
 URL = "https://provider.example.com/api/v1/things"
 QUICK = CallPolicy(tries=4, first_wait_seconds=0.001, longest_wait_seconds=0.002, deadline_seconds=5)
@@ -216,3 +216,11 @@ async def test_the_providers_clock_is_told_though_two_servers_wrote_it() -> None
 async def test_an_empty_answer_is_none_and_odd_characters_are_mended() -> None:
     assert await ask(Provider(httpx.Response(200))) is None
     assert await ask(Provider(httpx.Response(200, content=b'["a\\u0000b\\ud83d"]'))) == ["a\ufffdb\ufffd"]
+
+
+async def test_a_404_in_the_providers_words_is_a_no_of_its_own() -> None:
+    with pytest.raises(NotThere, match="answered 404: no such lead"):
+        await ask(Provider(httpx.Response(404, json={"error": "no such lead"})))
+    with pytest.raises(ProviderRefused) as refusal:
+        await ask(Provider(httpx.Response(404, text="<html></html>")))
+    assert not isinstance(refusal.value, NotThere)
