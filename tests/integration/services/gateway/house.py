@@ -74,7 +74,8 @@ class FakeOwner:
 @asynccontextmanager
 async def served(app: FakeOwner) -> AsyncIterator[str]:
     """The owner's address while it listens on a port of its own."""
-    listening = socket.socket()
+    # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer waits for an acknowledgement.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
     serving = asyncio.create_task(server._serve([listening]))
