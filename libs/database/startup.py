@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncpg
+
 from libs.database.engine import Database
 from libs.database.migrate import head
 from libs.errors import PermanentError
@@ -18,6 +20,18 @@ async def check(database: Database) -> None:
         StartRefused: with the one thing to mend.
         DependencyDown: the database is away; wait and try again.
     """
+    try:
+        await _check(database)
+    except asyncpg.InvalidAuthorizationSpecificationError:
+        raise StartRefused(
+            f"the database does not take the login of {database.service}: run `outrider migrate`, or mend "
+            f"{database.service.upper()}_DATABASE_URL"
+        ) from None
+    except asyncpg.InvalidCatalogNameError as error:
+        raise StartRefused(f"{error.args[0]}: create it, then run `outrider migrate`") from None
+
+
+async def _check(database: Database) -> None:
     async with database.transaction() as transaction:
         me = await transaction.driver.fetchrow(
             "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
@@ -34,6 +48,13 @@ async def check(database: Database) -> None:
         if owned:
             raise StartRefused(
                 f"{database.service} logs in as the owner of its tables; use the login that `outrider migrate` made"
+            )
+        if not await transaction.driver.fetchval(
+            "SELECT coalesce(has_schema_privilege(to_regnamespace($1)::oid, 'USAGE'), true)", database.schema
+        ):
+            raise StartRefused(
+                f"{database.service} must not log in as {me['rolname']}, which may not use its schema; "
+                f"use the login that `outrider migrate` made for it"
             )
         if await transaction.driver.fetchval("SELECT to_regclass($1) IS NULL", f"{database.schema}.alembic_version"):
             raise StartRefused(f"the database has no schema {database.schema} yet: run `outrider migrate`")
