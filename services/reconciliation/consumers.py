@@ -1,0 +1,15 @@
+"""What reconciliation listens to."""
+
+from __future__ import annotations
+
+from libs.contracts.events import ProviderAccountChangedV1, SnapshotCapturedV1, SyncCompletedV1
+from libs.messaging.consumer import Consumer
+from services.reconciliation.handlers import accounts, progress
+
+
+def consumers() -> tuple[Consumer, ...]:
+    return (
+        Consumer("reconciliation.accounts", (ProviderAccountChangedV1,), accounts.keep_accounts),
+        Consumer("reconciliation.snapshots", (SnapshotCapturedV1,), progress.take_captures),
+        Consumer("reconciliation.syncs", (SyncCompletedV1,), progress.take_answers),
+    )
