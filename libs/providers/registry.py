@@ -9,6 +9,8 @@ from types import MappingProxyType
 import httpx
 
 from libs.providers.capabilities import WebhookParsing
+from libs.providers.heyreach import client as heyreach
+from libs.providers.heyreach.webhooks import HeyReachWebhooks
 from libs.providers.sightings import Channel
 from libs.providers.smartlead import client as smartlead
 from libs.providers.smartlead.webhooks import SmartleadWebhooks
@@ -34,6 +36,10 @@ def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http
     return smartlead.SmartleadClient(credentials["api_key"], base_url or smartlead.BASE_URL, http)
 
 
+def _heyreach_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
+    return heyreach.HeyReachClient(credentials["api_key"], base_url or heyreach.BASE_URL, http)
+
+
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
     {
         "smartlead": Provider(
@@ -42,6 +48,14 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             webhooks=SmartleadWebhooks(),
             make_client=_smartlead_client,
             default_base_url=smartlead.BASE_URL,
+            credential_fields=("api_key",),
+        ),
+        "heyreach": Provider(
+            name="heyreach",
+            channel=Channel.LINKEDIN,
+            webhooks=HeyReachWebhooks(),
+            make_client=_heyreach_client,
+            default_base_url=heyreach.BASE_URL,
             credential_fields=("api_key",),
         ),
     }

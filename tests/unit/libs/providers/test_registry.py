@@ -4,7 +4,14 @@ import httpx
 import pytest
 
 from libs.errors import Unsupported
-from libs.providers.capabilities import Pulls, Snapshots, WebhookParsing, WebhookRegistration, require
+from libs.providers.capabilities import (
+    CampaignPulls,
+    Pulls,
+    Snapshots,
+    WebhookParsing,
+    WebhookRegistration,
+    require,
+)
 from libs.providers.registry import PROVIDERS
 
 
@@ -17,7 +24,8 @@ async def test_a_provider_is_what_its_entry_says(name: str) -> None:
     assert provider.default_base_url.startswith("https://")
     async with httpx.AsyncClient() as http:
         client = provider.make_client(dict.fromkeys(provider.credential_fields, "x"), None, http)
-        assert require(client, Snapshots, name) is client  # type: ignore[type-abstract]
+        assert isinstance(client, WebhookRegistration)
+        assert isinstance(client, CampaignPulls)
 
 
 async def test_smartlead_can_all_that_reconciliation_needs() -> None:
@@ -29,3 +37,12 @@ async def test_smartlead_can_all_that_reconciliation_needs() -> None:
     assert isinstance(client, WebhookRegistration)
     with pytest.raises(Unsupported, match="WebhookParsing"):
         require(client, WebhookParsing, "smartlead")  # type: ignore[type-abstract]
+
+
+async def test_no_list_of_heyreach_is_the_truth_about_messages() -> None:
+    async with httpx.AsyncClient() as http:
+        client = PROVIDERS["heyreach"].make_client({"api_key": "x"}, None, http)
+
+    for capability in (Snapshots, Pulls):
+        with pytest.raises(Unsupported, match=f"heyreach accounts cannot do this: .* {capability.__name__}"):
+            require(client, capability, "heyreach")
