@@ -203,7 +203,8 @@ class Processor:
                 await changes.write(transaction.driver, self.database.schema)
         log.log(
             40 if state == "dead" else 30, "message_handled", queue=self.queue, event_id=str(envelope.id), type=envelope.type,
-            org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id), outcome=state if ours else "duplicate",
+            org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id),
+            trace_id=tracing.trace_id_of(envelope.traceparent), outcome=state if ours else "duplicate",
             attempts=attempts, error=failure["error_class"], reason=failure["reason"], seconds=round(seconds, 4),
             exc_info=error if state == "dead" and not isinstance(error, PermanentError) else None,
         )  # fmt: skip
@@ -235,5 +236,6 @@ class Processor:
             log.debug(
                 "message_handled", queue=self.queue, event_id=str(envelope.id), type=envelope.type,
                 org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id),
+                trace_id=tracing.trace_id_of(envelope.traceparent),
                 outcome="ok" if envelope.id in handled else "duplicate", seconds=round(seconds / len(batch), 6),
             )  # fmt: skip

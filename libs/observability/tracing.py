@@ -77,6 +77,12 @@ def _parse(traceparent: str | None) -> SpanContext | None:
     return context if context.is_valid else None
 
 
+def trace_id_of(traceparent: str | None) -> str | None:
+    """For the log line of an event: the trace in which it was said, also when it was handled in a batch."""
+    context = _parse(traceparent)
+    return None if context is None else f"{context.trace_id:032x}"
+
+
 @contextmanager
 def span(name: str, kind: SpanKind, *, causes: Iterable[str | None] = (), events: int = 1) -> Iterator[Span]:
     """Run the block in a span. `causes` are traceparents: all are linked, the first sampled one is the parent.
