@@ -84,19 +84,21 @@ async def call(
     explain: Callable[[object], str | None],
     refusal_in: Callable[[bytes], str | None] | None = None,
     policy: CallPolicy = CallPolicy(),
+    shown_path: str | None = None,
 ) -> tuple[object, Answer]:
     """Make one call that answers JSON; returns the value (None: empty body) and the answer around it.
 
     Only an idempotent call is tried again: a timed-out POST may have landed. `explain` finds the provider's own
     sentence in an error body; `secrets` are struck out of it. `refusal_in` finds one in a 2xx body: some providers say
-    no with a 200. The request carries `extensions["idempotent"]`, for whoever watches what was sent.
+    no with a 200. The request carries `extensions["idempotent"]`, for whoever watches what was sent. `shown_path` is what
+    errors show of a path that holds a person's address.
 
     Raises:
         RateLimited, ProviderUnavailable: after the last try; at once when the provider asks for more time than is left.
         ProviderRefused: a 4xx; NotThere for a 404.
         ContractViolated: the answer is larger than we take.
     """
-    label = f"{method} {httpx.URL(url).path}"
+    label = f"{method} {shown_path or httpx.URL(url).path}"
     ends_at = time.monotonic() + policy.deadline_seconds
     last: TransientError | None = None
 
