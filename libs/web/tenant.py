@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import Depends, Request
 
@@ -41,7 +41,7 @@ class InnerHop:
         """A parameter's default: a unit of work. Scope "function": commit first, answer after; a 2xx is never a guess."""
         verified = self.verified(permission)
 
-        async def dependency(context: Annotated[TenantContext, Depends(verified)]) -> AsyncIterator[UnitOfWork]:
+        async def dependency(context: TenantContext = Depends(verified)) -> AsyncIterator[UnitOfWork]:
             async with self._units.begin(context.org_id, context.scope) as work:
                 yield work
 
