@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from itertools import permutations
 from typing import Any
@@ -38,13 +39,18 @@ class House:
         self._account_id = AccountId(new_id())
         self._companies = [CompanyId(new_id()) for _ in range(3)]
 
-    async def ends_as(self, batches):
+    async def ends_as(self, batches, *, at_once=1):
         """The rows and the last told fact of each subject, after these batches of bodies were delivered."""
         org_id = OrgId(new_id())
         stage = await set_stage(self._units, org_id, account_id=self._account_id, companies=self._companies)
         consumer = processor(self._database, QUEUE)
-        for batch in batches:
-            await consumer.deliver([stage.webhook(body) for body in batch])
+        for start in range(0, len(batches), at_once):
+            await asyncio.gather(
+                *(
+                    consumer.deliver([stage.webhook(body) for body in batch])
+                    for batch in batches[start : start + at_once]
+                )
+            )
         return await rows_of(self._database, org_id), await self._facts(org_id)
 
     async def _facts(self, org_id):
@@ -86,6 +92,16 @@ async def test_the_whole_story_in_any_order_any_batches_and_doubled(house):
         size = rng.choice((1, 2, 3, 5, len(shuffled)))
         batches = [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
         assert await house.ends_as(batches) == straight
+
+
+async def test_two_replicas_at_once_end_as_one(house):
+    plan = SmartleadSimulator(seed=4).deliveries(240, shuffle=True)
+    bodies = [post.body for post in plan.to_send()]
+    straight = await house.ends_as([[body] for body in bodies])
+
+    assert (
+        await house.ends_as([bodies[start : start + 20] for start in range(0, len(bodies), 20)], at_once=6) == straight
+    )
 
 
 async def test_every_permutation_of_four_that_disagree(house):
