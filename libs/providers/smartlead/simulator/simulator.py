@@ -10,7 +10,8 @@ from datetime import datetime
 import orjson
 
 from libs import clock
-from libs.providers.simulation import Plan, PlannedPost, PostKind
+from libs.providers.planning import Telling, make_plan, room_for
+from libs.providers.simulation import Plan
 from libs.providers.smartlead import events
 from libs.providers.smartlead.simulator.journal import Journal
 from libs.providers.smartlead.simulator.model import Account, new_uuid, open_account
@@ -87,43 +88,25 @@ class SmartleadSimulator:
             ValueError: `count` is too small for what is asked.
         """
         rng = random.Random(f"deliveries {seed}")
-        repeated = round(count * duplicates)
-        normal = count - repeated - garbage - poison - unknown
-        if normal < 1:
-            raise ValueError("count leaves no room for normal posts")
+        normal, repeated = room_for(count, duplicates=duplicates, others=garbage + poison + unknown)
         happened = self.play(normal + withhold)
-        withheld = _withheld(rng, happened, withhold)
-        planned: list[tuple[PostKind, bytes, str | None, frozenset[str]]] = []
-        for index, occurrence in enumerate(happened):
-            kind = PostKind.WITHHELD if index in withheld else PostKind.NORMAL
-            planned.append((kind, orjson.dumps(occurrence.payload), occurrence.event_type, occurrence.message_keys))
-        repeatable = [post for post in planned if post[0] is PostKind.NORMAL and post[2] not in events.WITHOUT_TIME]
-        if repeated and not repeatable:
-            raise ValueError("nothing happened that could be repeated")
-        sample = rng.sample(repeatable, min(repeated, len(repeatable)))
-        sample += [rng.choice(repeatable) for _ in range(repeated - len(sample))]
-        planned += [(PostKind.DUPLICATE, body, event_type, keys) for _, body, event_type, keys in sample]
-        for number in range(unknown):
-            event_type = UNKNOWN_TYPES[number % len(UNKNOWN_TYPES)]
-            body = orjson.dumps(self._payloads.unknown(event_type, number))
-            planned.append((PostKind.UNKNOWN, body, event_type, frozenset()))
-        for number in range(poison):
-            payload = self._poison(rng, number)
-            planned.append((PostKind.POISON, orjson.dumps(payload), str(payload["event_type"]), frozenset()))
-        normal_body = next(body for kind, body, *_ in planned if kind is PostKind.NORMAL)
-        planned += [
-            (PostKind.GARBAGE, _garbage(rng, number, normal_body), None, frozenset()) for number in range(garbage)
-        ]
-        if shuffle:
-            rng.shuffle(planned)
-        return Plan(
-            [
-                PlannedPost(number=number, kind=kind, body=body, event_type=event_type, message_keys=keys)
-                for number, (kind, body, event_type, keys) in enumerate(planned)
-            ]
+        return make_plan(
+            rng,
+            [Telling(orjson.dumps(one.payload), one.event_type, one.message_keys) for one in happened],
+            repeated=repeated,
+            may_repeat=lambda telling: telling.event_type not in events.WITHOUT_TIME,
+            withheld=_withheld(rng, happened, withhold),
+            unknown=(self._unknown(number) for number in range(unknown)),
+            poison=(self._poison(rng, number) for number in range(poison)),
+            garbage=garbage,
+            shuffle=shuffle,
         )
 
-    def _poison(self, rng: random.Random, number: int) -> Payload:
+    def _unknown(self, number: int) -> Telling:
+        event_type = UNKNOWN_TYPES[number % len(UNKNOWN_TYPES)]
+        return Telling(orjson.dumps(self._payloads.unknown(event_type, number)), event_type)
+
+    def _poison(self, rng: random.Random, number: int) -> Telling:
         """A payload of a known type that cannot mean anything. It speaks of a mail that was never sent."""
         campaign = self.account.campaigns[number % len(self.account.campaigns)]
         stats_id, mailbox = new_uuid(rng), self.account.mailboxes[0].address
@@ -143,8 +126,8 @@ class SmartleadSimulator:
             "subject": "Dock slots",
             "sent_message": {"message_id": f"<{stats_id}@reach.example.com>", "html": "", "text": "", "time": None},
         }
-        spoil = _POISONS[number % len(_POISONS)]
-        return spoil(payload)
+        spoiled = _POISONS[number % len(_POISONS)](payload)
+        return Telling(orjson.dumps(spoiled), str(spoiled["event_type"]))
 
 
 def _bounce_that_is_none(payload: Payload) -> Payload:
@@ -158,19 +141,6 @@ _POISONS: tuple[Callable[[Payload], Payload], ...] = (
     lambda payload: payload | {"event_timestamp": "yesterday", "event_type": events.EMAIL_LINK_CLICK},
     _bounce_that_is_none,
 )
-
-
-def _garbage(rng: random.Random, number: int, body: bytes) -> bytes:
-    """Bytes that are no payload, each in its own way and none like another."""
-    mark = f"{rng.getrandbits(32):08x}"
-    ways = (
-        body[: len(body) // 2] + mark.encode(),  # cut off on the way
-        b"\xff\xfe\x00" + mark.encode("utf-16-le"),
-        f'["{mark}"]'.encode(),
-        f'{{"ping": "{mark}"}}'.encode(),
-        f"<html><body>{mark}</body></html>".encode(),
-    )
-    return ways[number % len(ways)]
 
 
 def _withheld(rng: random.Random, happened: list[Occurrence], count: int) -> set[int]:
