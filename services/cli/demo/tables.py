@@ -12,7 +12,9 @@ _FIGURES = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "uns
 
 
 def show(result: dict[str, Any]) -> None:
-    console = Console(width=max(Console().width, 120))
+    console = Console()
+    if not console.is_terminal:  # a log or a pipe has no width of its own
+        console = Console(width=170)
     _figures(console, "Campaigns", result["campaigns"], ("organization", "name", "status"))
     _figures(console, "Sequence steps", result["steps"], ("organization", "campaign_name", "number"))
     _rows(
