@@ -44,10 +44,10 @@ class Difference:
     missing: Keys = ()
     surplus: Keys = ()
 
-    @property
-    def missing_count(self) -> int:
-        """At least one message where the digests differ and no key was told."""
-        return len(self.missing) if self.missing or self.surplus else 1
+    def joined(self, other: Difference) -> Difference:
+        """The keys of both: those of one day may be told in several parts."""
+        missing, surplus = {*self.missing, *other.missing}, {*self.surplus, *other.surplus}
+        return Difference(self.kind, self.day, tuple(sorted(missing)), tuple(sorted(surplus)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ which captures and answers come never matters, not even across passes.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -51,9 +50,9 @@ async def take_captures(events: Sequence[SnapshotCapturedV1], work: UnitOfWork) 
     if any(event.campaign_id is None and differences_of(event) for event in wanted):
         raise ContractViolated("a capture differs but names no campaign")
     new = await runs.add_parts(wanted)
-    await DriftRepository(work.session).add(new)
-    for event in new:
-        _tell_drift(event, work)
+    drifts = DriftRepository(work.session)
+    await drifts.add(new)
+    await _tell_drift(new, drifts, work)
     causes = {event.run_id: event.envelope for event in wanted}
     for run_id in sorted(causes):
         await _Course(held[run_id], work, causes[run_id]).move()
@@ -101,21 +100,23 @@ async def _hold(runs: RunRepository, accounts: dict[UUID, UUID]) -> dict[UUID, R
     return held
 
 
-def _tell_drift(event: SnapshotCapturedV1, work: UnitOfWork) -> None:
-    sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for difference in differences_of(event):
-        sums[difference.kind][0] += difference.missing_count
-        sums[difference.kind][1] += len(difference.surplus)
-    for kind, (missing, surplus) in sorted(sums.items()):
-        assert event.campaign_id is not None
-        work.publish(
-            DriftDetectedV1(
-                run_id=event.run_id, account_id=event.account_id, campaign_id=event.campaign_id, kind=kind,
-                missing=missing, surplus=surplus,
-            ),
-            company_id=event.envelope.company_id,
-            cause=event.envelope,
-        )  # fmt: skip
+async def _tell_drift(new: Sequence[SnapshotCapturedV1], drifts: DriftRepository, work: UnitOfWork) -> None:
+    """For each campaign that a new capture shows to differ: all that this pass has shown of it so far."""
+    differing = {
+        (event.run_id, event.campaign_id, event.pass_number): event
+        for event in new
+        if event.campaign_id is not None and differences_of(event)
+    }
+    for (run_id, campaign_id, pass_number), event in sorted(differing.items(), key=lambda item: item[0]):
+        for drift in await drifts.of_campaign(run_id, campaign_id, pass_number):
+            work.publish(
+                DriftDetectedV1(
+                    run_id=run_id, account_id=event.account_id, campaign_id=campaign_id, kind=drift.kind,
+                    missing=drift.missing, surplus=drift.surplus,
+                ),
+                company_id=drift.company_id,
+                cause=event.envelope,
+            )  # fmt: skip
 
 
 class _Course:

@@ -13,7 +13,7 @@ import orjson
 from libs.contracts.events import SnapshotCapturedV1
 from libs.database.engine import TenantSession
 from libs.ids import CompanyId
-from services.reconciliation.domain import Keys, differences_of, drift_id
+from services.reconciliation.domain import Difference, Keys, differences_of, drift_id
 
 _SHOWN_KEYS = 100
 
@@ -53,12 +53,19 @@ class DriftRepository:
         self._org = session.org_id
 
     async def add(self, captures: Sequence[SnapshotCapturedV1]) -> None:
-        """Keep what differed; of several passes the last that showed a drift tells its keys."""
-        found = {}
+        """Keep what differed, each capture once. Of several passes the last that showed a drift tells its keys.
+
+        The keys of one day may come in several parts of a pass: they are put together, in whatever order they come.
+        """
+        found: dict[UUID, tuple[SnapshotCapturedV1, Difference]] = {}
         for capture in sorted(captures, key=lambda capture: capture.pass_number):
             for difference in differences_of(capture):
                 assert capture.campaign_id is not None
-                found[drift_id(capture.run_id, capture.campaign_id, difference)] = (capture, difference)
+                id_ = drift_id(capture.run_id, capture.campaign_id, difference)
+                before = found.get(id_)
+                if before is not None and before[0].pass_number == capture.pass_number:
+                    difference = before[1].joined(difference)
+                found[id_] = (capture, difference)
         if not found:
             return
         rows = sorted(found.items())
@@ -70,9 +77,14 @@ class DriftRepository:
             FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::text[], $8::date[], $9::int[],
                         $10::text[], $11::text[])
               AS e(id, run, company, campaign, external, kind, day, pass, missing, surplus)
-            ON CONFLICT (org_id, drift_id) DO UPDATE SET pass_number = excluded.pass_number, missing = excluded.missing,
-              surplus = excluded.surplus, company_id = excluded.company_id
-            WHERE excluded.pass_number > drifts.pass_number
+            ON CONFLICT (org_id, drift_id) DO UPDATE SET pass_number = excluded.pass_number, company_id = excluded.company_id,
+              missing = CASE WHEN excluded.pass_number > drifts.pass_number THEN excluded.missing ELSE (
+                SELECT coalesce(jsonb_agg(DISTINCT key), '[]') FROM jsonb_array_elements(drifts.missing || excluded.missing) key
+              ) END,
+              surplus = CASE WHEN excluded.pass_number > drifts.pass_number THEN excluded.surplus ELSE (
+                SELECT coalesce(jsonb_agg(DISTINCT key), '[]') FROM jsonb_array_elements(drifts.surplus || excluded.surplus) key
+              ) END
+            WHERE excluded.pass_number >= drifts.pass_number
             """,
             self._org,
             [id_ for id_, _ in rows],
@@ -111,6 +123,22 @@ class DriftRepository:
                 run_id,
             )
         )
+
+    async def of_campaign(self, run_id: UUID, campaign_id: UUID, pass_number: int) -> list[OpenDrift]:
+        """What one pass has shown of a campaign so far."""
+        rows = await self._session.fetch(
+            """
+            SELECT campaign_id, kind, (array_agg(company_id ORDER BY day DESC))[1] AS company_id,
+              sum(CASE WHEN missing = '[]' AND surplus = '[]' THEN 1 ELSE jsonb_array_length(missing) END)::int AS missing,
+              sum(jsonb_array_length(surplus))::int AS surplus
+            FROM drifts WHERE org_id = $1 AND run_id = $2 AND campaign_id = $3 AND pass_number = $4 GROUP BY 1, 2 ORDER BY 2
+            """,
+            self._org,
+            run_id,
+            campaign_id,
+            pass_number,
+        )
+        return [OpenDrift(**dict(row)) for row in rows]
 
     async def still_open(self, run_id: UUID) -> list[OpenDrift]:
         rows = await self._session.fetch(

@@ -72,12 +72,14 @@ class Agency:
         kind: Any = "reply",
         error: str | None = None,
         company: CompanyId | None = None,
+        differ: bool = False,
+        only_keys: bool = False,
     ) -> Envelope:
-        """One campaign compared: equal, unless keys are `missing` or `surplus`."""
+        """One campaign compared: equal, unless keys are `missing` or `surplus`, or digests `differ`."""
         missing, surplus = tuple(missing), tuple(surplus)
         digests = (
             SnapshotDigest(
-                kind=kind, day=DAY, provider_count=5 + len(missing), provider_hash="aa" if missing or surplus else "bb",
+                kind=kind, day=DAY, provider_count=5 + len(missing), provider_hash="aa" if missing or surplus or differ else "bb",
                 our_count=5 + len(surplus), our_hash="bb",
             ),
         )  # fmt: skip
@@ -85,7 +87,7 @@ class Agency:
         event = SnapshotCapturedV1(
             run_id=run_id, pass_number=pass_number, account_id=self.account_id,
             campaign_id=None if campaign is None else self.campaign(campaign), campaign_external_id=campaign or "",
-            part=part, parts=parts, digests=() if error else digests,
+            part=part, parts=parts, digests=() if error or only_keys else digests,
             differences=differences if missing or surplus else (), error=error,
         )  # fmt: skip
         return self.seal(event, company)

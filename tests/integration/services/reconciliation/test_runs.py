@@ -168,6 +168,29 @@ async def test_many_leads_are_asked_for_in_several_wishes(reconciliation: Reconc
     assert (drift["missing_count"], len(drift["missing"])) == (LEADS_PER_REPAIR + 1, 100)
 
 
+async def test_the_keys_of_one_day_may_come_in_several_parts_in_any_order(
+    reconciliation: Reconciliation, agency: Agency
+) -> None:
+    for order in itertools.permutations(range(3)):
+        one = Agency(agency.org_id)
+        run_id = await reconciliation.starts(one)
+        told = [
+            one.captured(run_id, "c1", part=1, parts=3, differ=True),  # the digests, without room for keys
+            one.captured(run_id, "c1", part=2, parts=3, missing=LOST[:1], only_keys=True),
+            one.captured(run_id, "c1", part=3, parts=3, missing=LOST[1:], surplus=TOO_MANY, only_keys=True),
+        ]
+        for number in order:
+            await reconciliation.hears(told[number])
+
+        [drift] = await reconciliation.drifts(one, run_id)
+        assert (drift["missing_count"], drift["surplus_count"]) == (2, 1)
+        assert [key["message"] for key in drift["missing"]] == ["reply:1", "reply:2"]
+        repairs = await reconciliation.told(agency.org_id, RepairRequestedV1)
+        assert repairs[-1].lead_keys == ("email:ines@example.com", "email:omar@example.com")
+        last = (await reconciliation.told(agency.org_id, DriftDetectedV1))[-1]
+        assert (last.run_id, last.missing, last.surplus) == (run_id, 2, 1)
+
+
 def _events(agency: Agency, run_id: UUID) -> list[Envelope]:
     """Three campaigns: one sound, one repaired at once, one that needs two pulls and keeps a surplus."""
     return [
