@@ -4,71 +4,68 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-
-import orjson
 
 from libs.providers.simulation import Plan, PlannedPost, PostKind
 
-Payload = dict[str, object]
-Named = tuple[str, Payload]  # an event type and its payload
-
 
 @dataclass(frozen=True, slots=True)
-class Occurrence:
-    """What happened, as the webhook that tells it. `message_keys` are all messages which that webhook tells."""
+class Telling:
+    """A webhook's body and its type; `message_keys` are all messages which it tells."""
 
-    at: datetime
+    body: bytes
     event_type: str
-    payload: Payload
     message_keys: frozenset[str] = frozenset()
+
+
+def room_for(count: int, *, duplicates: float, others: int) -> tuple[int, int]:
+    """How many of `count` posts are normal ones and how many repeat them.
+
+    Raises:
+        ValueError: no normal post is left.
+    """
+    repeated = round(count * duplicates)
+    normal = count - repeated - others
+    if normal < 1:
+        raise ValueError("count leaves no room for normal posts")
+    return normal, repeated
 
 
 def make_plan(
     rng: random.Random,
-    count: int,
-    play: Callable[[int], Sequence[Occurrence]],
+    happened: Sequence[Telling],
     *,
-    duplicates: float,
-    shuffle: bool,
+    repeated: int,
+    may_repeat: Callable[[Telling], bool],
+    withheld: Collection[int],
+    unknown: Iterable[Telling],
+    poison: Iterable[Telling],
     garbage: int,
-    poison: Sequence[Named],
-    unknown: Sequence[Named],
-    withhold: int,
-    sending: str,
-    replying: str,
-    never_repeated: Collection[str],
+    shuffle: bool,
 ) -> Plan:
-    """`count` posts to send, and `withhold` more that are not: of what `play` lets happen, and of what is odd.
+    """The posts of what happened, without those at the places `withheld`, and what is odd behind or among them.
 
-    The share `duplicates` of them repeats normal posts, byte for byte, but none of the types `never_repeated`. Withheld
-    are `sending` and `replying` posts of messages of which no other post tells.
+    `repeated` posts have the bytes of others that `may_repeat`.
 
     Raises:
-        ValueError: `count` is too small for what is asked.
+        ValueError: nothing may be repeated, and something should.
     """
-    repeated = round(count * duplicates)
-    normal = count - repeated - garbage - len(poison) - len(unknown)
-    if normal < 1:
-        raise ValueError("count leaves no room for normal posts")
-    happened = play(normal + withhold)
-    withheld = _withheld(rng, happened, withhold, sending, replying)
     planned: list[tuple[PostKind, bytes, str | None, frozenset[str]]] = []
-    for index, occurrence in enumerate(happened):
+    for index, one in enumerate(happened):
         kind = PostKind.WITHHELD if index in withheld else PostKind.NORMAL
-        planned.append((kind, orjson.dumps(occurrence.payload), occurrence.event_type, occurrence.message_keys))
-    repeatable = [post for post in planned if post[0] is PostKind.NORMAL and post[2] not in never_repeated]
+        planned.append((kind, one.body, one.event_type, one.message_keys))
+    normal = [one for index, one in enumerate(happened) if index not in withheld]
+    repeatable = [one for one in normal if may_repeat(one)]
     if repeated and not repeatable:
         raise ValueError("nothing happened that could be repeated")
     sample = rng.sample(repeatable, min(repeated, len(repeatable)))
     sample += [rng.choice(repeatable) for _ in range(repeated - len(sample))]
-    normal_body = next(body for kind, body, *_ in planned if kind is PostKind.NORMAL)
-    planned += [(PostKind.DUPLICATE, body, event_type, keys) for _, body, event_type, keys in sample]
-    for kind, odd in ((PostKind.UNKNOWN, unknown), (PostKind.POISON, poison)):
-        planned += [(kind, orjson.dumps(payload), event_type, frozenset()) for event_type, payload in odd]
-    planned += [(PostKind.GARBAGE, _garbage(rng, number, normal_body), None, frozenset()) for number in range(garbage)]
+    for kind, tellings in ((PostKind.DUPLICATE, sample), (PostKind.UNKNOWN, unknown), (PostKind.POISON, poison)):
+        planned += [(kind, one.body, one.event_type, one.message_keys) for one in tellings]
+    planned += [
+        (PostKind.GARBAGE, _garbage(rng, number, normal[0].body), None, frozenset()) for number in range(garbage)
+    ]
     if shuffle:
         rng.shuffle(planned)
     return Plan(
@@ -77,6 +74,32 @@ def make_plan(
             for number, (kind, body, event_type, keys) in enumerate(planned)
         ]
     )
+
+
+def told_by_nobody_else(
+    rng: random.Random, happened: Sequence[Telling], count: int, *, sending: str, replying: str
+) -> set[int]:
+    """The places of `count` posts of these two types without which some message is told by nobody; about a third of
+    them replies.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    told = Counter(key for one in happened for key in one.message_keys)
+    sent: list[int] = []
+    replies: list[int] = []
+    for index, one in enumerate(happened):
+        own = {key for key in one.message_keys if told[key] == 1}
+        if one.event_type == sending and own:
+            sent.append(index)
+        elif one.event_type == replying and own:
+            replies.append(index)
+    if len(sent) + len(replies) < count:
+        raise ValueError(f"only {len(sent) + len(replies)} posts can be withheld")
+    chosen = rng.sample(replies, min(len(replies), count // 3))
+    chosen += rng.sample(sent, min(len(sent), count - len(chosen)))
+    chosen += [index for index in replies if index not in chosen][: count - len(chosen)]
+    return set(chosen)
 
 
 def _garbage(rng: random.Random, number: int, body: bytes) -> bytes:
@@ -90,24 +113,3 @@ def _garbage(rng: random.Random, number: int, body: bytes) -> bytes:
         f"<html><body>{mark}</body></html>".encode(),
     )
     return ways[number % len(ways)]
-
-
-def _withheld(
-    rng: random.Random, happened: Sequence[Occurrence], count: int, sending: str, replying: str
-) -> set[int]:
-    """The places of `count` posts without which some message is told by nobody; about a third of them replies."""
-    told = Counter(key for occurrence in happened for key in occurrence.message_keys)
-    sent: list[int] = []
-    replies: list[int] = []
-    for index, occurrence in enumerate(happened):
-        own = {key for key in occurrence.message_keys if told[key] == 1}
-        if occurrence.event_type == sending and own:
-            sent.append(index)
-        elif occurrence.event_type == replying and own:
-            replies.append(index)
-    if len(sent) + len(replies) < count:
-        raise ValueError(f"only {len(sent) + len(replies)} posts can be withheld")
-    chosen = rng.sample(replies, min(len(replies), count // 3))
-    chosen += rng.sample(sent, min(len(sent), count - len(chosen)))
-    chosen += [index for index in replies if index not in chosen][: count - len(chosen)]
-    return set(chosen)
