@@ -16,7 +16,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased, TraceIdRatioBased
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+
+from libs.observability.reasons import reason_of
 
 __all__ = ["SpanKind", "current_traceparent", "setup", "span"]
 
@@ -106,5 +108,10 @@ def span(name: str, kind: SpanKind, *, causes: Iterable[str | None] = (), events
         links=links,
         attributes={"messaging.batch.message_count": events},
         record_exception=False,
+        set_status_on_exception=False,
     ) as running:
-        yield running
+        try:
+            yield running
+        except Exception as error:
+            running.set_status(StatusCode.ERROR, reason_of(error))  # OTel's own would hold the message, payload and all
+            raise
