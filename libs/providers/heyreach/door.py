@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from libs.errors import ContractViolated
-from libs.ids import new_id
+from libs.providers.dedupe import LONGEST_EVENT_TYPE, digest, nested, occurrence_of_its_own, scalar
 from libs.providers.fields import read_moment
 from libs.providers.heyreach import events, keys
 from libs.providers.heyreach.profiles import read_profile
 from libs.providers.payloads import parse
 from libs.providers.sightings import DoorReading
-
-LONGEST_EVENT_TYPE = 100  # a label in lists and metrics, not a text
 
 
 def event_type_of(payload: dict[str, object]) -> str | None:
@@ -41,20 +37,20 @@ def _dedupe_key(event_type: str, payload: dict[str, object]) -> bytes:
     message = _message(event_type, payload.get("recent_messages"))
     at = _moment(payload.get("timestamp"))
     if message is None and not at and event_type not in events.ONCE:
-        # Nothing tells a repetition from a second occurrence: each delivery counts as one of its own.
-        return hashlib.sha256(new_id().bytes).digest()
-    lead = _object(payload, "lead")
-    profile = lead.get("profile_url")
-    parts = (
-        event_type,
-        _scalar(_object(payload, "campaign").get("id")),
-        (read_profile(profile) if isinstance(profile, str) else None) or _scalar(lead.get("id")),
-        _scalar(_object(payload, "sender").get("id")),
-        _scalar(payload.get("conversation_id")),
-        # The message's own time names it; the envelope's may be that of the delivery.
-        message or ("" if event_type in events.ONCE else at),
+        return occurrence_of_its_own()
+    lead = nested(payload, "lead")
+    profile, conversation = lead.get("profile_url"), payload.get("conversation_id")
+    return digest(
+        (
+            event_type,
+            scalar(nested(payload, "campaign").get("id")),
+            (read_profile(profile) if isinstance(profile, str) else None) or scalar(lead.get("id")),
+            scalar(nested(payload, "sender").get("id")),
+            conversation.strip() if isinstance(conversation, str) else scalar(conversation),  # capitals count in base64
+            # The message's own time names it; the envelope's may be that of the delivery.
+            message or ("" if event_type in events.ONCE else at),
+        )
     )
-    return hashlib.sha256("\x1f".join(parts).encode()).digest()
 
 
 def _message(event_type: str, value: object) -> str | None:
@@ -66,25 +62,13 @@ def _message(event_type: str, value: object) -> str | None:
         if isinstance(row, dict) and row.get("is_reply") is (event_type in events.INBOUND):
             at, text = read_moment(row.get("creation_time")), row.get("message")
             if at is not None:
-                found.append((at, keys.bare(text) if isinstance(text, str) else _scalar(text)))
+                found.append((at, keys.bare(text) if isinstance(text, str) else scalar(text)))
     if not found:
         return None
     at, text = max(found)
     return f"{at.isoformat()}\x1f{text}"
 
 
-def _object(payload: dict[str, object], name: str) -> dict[str, object]:
-    value = payload.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _moment(value: object) -> str:
     found = read_moment(value)
-    return found.isoformat() if found is not None else _scalar(value)
-
-
-def _scalar(value: object) -> str:
-    if value is None:
-        return ""
-    # Only the kind of a container: its text may be deeper than Python can print.
-    return str(value).strip() if isinstance(value, str | int | float) else type(value).__name__
+    return found.isoformat() if found is not None else scalar(value)
