@@ -20,6 +20,7 @@ from libs.ids import AccountId, CompanyId
 from libs.providers.sightings import Source
 
 Value = str | int | datetime | UUID | Mapping[str, str]
+_RANKS = {source: source.rank for source in Source}  # asked for with every field of every webhook
 _LARGEST_INTEGER = 2**31 - 1  # of a PostgreSQL integer; a larger number is no step and no count of days
 
 
@@ -71,12 +72,16 @@ class Joined:
     moved: bool
 
 
-def state(value: Value | None, seen_at: datetime, rank: int) -> Stated | None:
-    """One field's statement; None when nothing is stated."""
-    if value is None or (isinstance(value, int) and abs(value) > _LARGEST_INTEGER):
-        return None
-    plain = str(value) if isinstance(value, str) else value  # a StrEnum's word
-    return Stated(Version(rfc3339(seen_at), rank, _hash(plain)), plain)
+def state(values: Mapping[str, Value | None], seen_at: datetime, source: Source) -> dict[str, Stated]:
+    """The statements of one source at one time; a value that is None is not stated."""
+    at, rank = rfc3339(seen_at), _RANKS[source]
+    fields = {}
+    for name, value in values.items():
+        if value is None or (isinstance(value, int) and abs(value) > _LARGEST_INTEGER):
+            continue
+        plain = str(value) if isinstance(value, str) else value  # a StrEnum's word
+        fields[name] = Stated(Version(at, rank, _hash(plain)), plain)
+    return fields
 
 
 def merge(one: State, other: State) -> State:
@@ -118,7 +123,7 @@ def join(row: Row | None, seen: State) -> Joined:
 
 
 def bit(source: Source) -> int:
-    return 1 << source.rank
+    return 1 << _RANKS[source]
 
 
 def provenance(sources: int) -> Source:

@@ -186,6 +186,4 @@ class _Reader:
         return entity_id(self._account.id, kind.name, key)
 
     def _fields(self, seen_at: datetime, source: Source | None = None, **values: Value | None) -> dict[str, Stated]:
-        rank = (source or self._source).rank
-        stated = {name: merging.state(value, seen_at, rank) for name, value in values.items()}
-        return {name: one for name, one in stated.items() if one is not None}
+        return merging.state(values, seen_at, source or self._source)

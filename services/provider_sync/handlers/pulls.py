@@ -51,5 +51,6 @@ def tell_end(
             objects=objects,
             error=error,
         ),
+        company_id=job.cause.company_id,
         cause=job.cause,
     )

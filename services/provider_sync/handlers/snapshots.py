@@ -54,7 +54,10 @@ async def list_campaigns(provider: Snapshots, only: str | None) -> list[Listed]:
 
 
 async def keep(job: Job, account: Account, listed: Sequence[Listed], work: UnitOfWork) -> None:
-    """Publishes one SnapshotCapturedV1 per campaign (more where very many keys differ); one without any for none."""
+    """Publishes one SnapshotCapturedV1 per campaign (more where very many keys differ); one without any for none.
+
+    Each carries its campaign's company; of one that is not known here, the account's.
+    """
     held = HeldMessages(work.session)
     parts: list[tuple[Listed, UUID, Comparison]] = []
     for campaign in listed:
@@ -64,6 +67,7 @@ async def keep(job: Job, account: Account, listed: Sequence[Listed], work: UnitO
             continue
         found = compare(campaign.keys, await held.of_campaign(campaign_id))
         parts += [(campaign, campaign_id, part) for part in split(found)]
+    companies = await held.companies(campaign_id for _, campaign_id, _ in parts)
     for number, (campaign, campaign_id, part) in enumerate(parts, start=1):
         work.publish(
             SnapshotCapturedV1(
@@ -78,6 +82,7 @@ async def keep(job: Job, account: Account, listed: Sequence[Listed], work: UnitO
                 differences=part.differences,
                 error=campaign.error,
             ),
+            company_id=companies.get(campaign_id, account.company_id),
             cause=job.cause,
         )
     if not parts:
@@ -95,5 +100,6 @@ def tell_nothing(job: Job, error: str | None, work: UnitOfWork) -> None:
             parts=1,
             error=error,
         ),
+        company_id=job.cause.company_id,
         cause=job.cause,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from libs.database.engine import TenantSession
+from libs.ids import CompanyId
 from services.provider_sync.domain.comparing import OurMessage
 
 
@@ -35,6 +37,15 @@ class HeldMessages:
             )
             for row in rows
         ]
+
+    async def companies(self, campaign_ids: Iterable[UUID]) -> dict[UUID, CompanyId]:
+        """The companies of those campaigns that we know."""
+        rows = await self._session.fetch(
+            "SELECT id, company_id FROM campaigns WHERE org_id = $1 AND id = ANY($2::uuid[])",
+            self._session.org_id,
+            sorted(set(campaign_ids)),
+        )
+        return {row["id"]: row["company_id"] for row in rows}
 
     async def external_id(self, campaign_id: UUID) -> str | None:
         """The provider's id of one of our campaigns."""

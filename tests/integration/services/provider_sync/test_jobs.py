@@ -217,6 +217,7 @@ async def test_a_snapshot_of_an_account_that_knows_nothing_names_all_that_is_mis
     assert all(digest.our_count == 0 for one in captured for digest in one.digests)
     for one in captured:
         assert one.campaign_id == entity_id(account.id, "campaign", one.campaign_external_id)
+        assert one.envelope.company_id == account.company_id
 
 
 async def test_what_was_withheld_is_found_and_repaired(house, account):

@@ -33,8 +33,7 @@ def states(draw) -> State:
     source = draw(st.sampled_from(list(Source)))
     seen_at = draw(times)
     stated = draw(st.dictionaries(st.sampled_from(["name", "status", "subject"]), values, max_size=3))
-    fields = {name: one for name, value in stated.items() if (one := state(value, seen_at, source.rank)) is not None}
-    return State(ENTITY, ACCOUNT, ("key",), fields, 1 << source.rank)
+    return State(ENTITY, ACCOUNT, ("key",), state(stated, seen_at, source), 1 << source.rank)
 
 
 @given(states(), states())
@@ -94,9 +93,8 @@ def test_a_pull_wins_over_a_webhook_of_the_same_time():
 
 
 def test_nothing_stated_is_no_statement():
-    assert state(None, NOON, 1) is None
-    assert state("", NOON, 1) is not None
-    assert state(10**12, NOON, 1) is None  # no column holds it, and nothing counted here is that large
+    # No integer column holds the last, and nothing counted here is that large.
+    assert set(state({"none": None, "empty": "", "huge": 10**12}, NOON, Source.WEBHOOK)) == {"empty"}
 
 
 @pytest.mark.parametrize(
@@ -115,4 +113,4 @@ def test_versions_survive_storage():
 
 
 def _fields(seen_at, source=Source.WEBHOOK, **stated):
-    return {name: state(value, seen_at, source.rank) for name, value in stated.items()}
+    return state(stated, seen_at, source)
