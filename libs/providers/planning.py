@@ -43,10 +43,11 @@ def make_plan(
     poison: Iterable[Telling],
     garbage: int,
     shuffle: bool,
+    again: Iterable[Telling] = (),
 ) -> Plan:
     """The posts of what happened, without those at the places `withheld`, and what is odd behind or among them.
 
-    `repeated` posts have the bytes of others that `may_repeat`.
+    `repeated` posts have the bytes of others that `may_repeat`; `again` are repetitions that the provider itself makes.
 
     Raises:
         ValueError: nothing may be repeated, and something should.
@@ -61,6 +62,7 @@ def make_plan(
         raise ValueError("nothing happened that could be repeated")
     sample = rng.sample(repeatable, min(repeated, len(repeatable)))
     sample += [rng.choice(repeatable) for _ in range(repeated - len(sample))]
+    sample += again
     for kind, tellings in ((PostKind.DUPLICATE, sample), (PostKind.UNKNOWN, unknown), (PostKind.POISON, poison)):
         planned += [(kind, one.body, one.event_type, one.message_keys) for one in tellings]
     planned += [
