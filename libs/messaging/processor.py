@@ -1,6 +1,6 @@
 """Runs one consumer: claim, handle per org, keep, commit. Every delivery ends in exactly one outcome.
 
-A batch is one transaction. If it fails it is rolled back and its events run one by one, so only the culprit is charged. A
+A batch is one transaction. If it fails it is rolled back and halved until the culprit runs alone: only it is charged. A
 database that is away charges nobody: the error goes up, and whoever delivers waits.
 """
 
@@ -126,8 +126,9 @@ class Processor:
                     await self._fail(event.envelope, row, error, time.monotonic() - started)
                     return
                 log.warning("batch_split", queue=self.queue, events=len(batch), error=error_class(error))
-                for one in batch:
-                    await self._apply([one])
+                middle = len(batch) // 2
+                await self._apply(batch[:middle])
+                await self._apply(batch[middle:])
                 return
             self._log_handled([event.envelope for event, _ in batch], handled, time.monotonic() - started)
             return

@@ -33,7 +33,8 @@ def is_drained(ledger: dict[str, Any], acknowledged: int) -> bool:
     """Whether all that was acknowledged has been counted and nothing waits anywhere."""
     hops = ledger["data"]
     return (
-        ledger["door"]["accepted"] >= acknowledged
+        ledger["balanced"]
+        and ledger["door"]["accepted"] >= acknowledged
         and ledger["door"]["on_the_way"] == 0
         and all(hop["on_the_way"] == 0 and hop["due"] == 0 for hop in hops)
         and _webhook_hop(ledger)["sent"] == ledger["door"]["published"]

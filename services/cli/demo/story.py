@@ -24,6 +24,7 @@ from services.cli.demo import books, tables
 from services.cli.processes import House, ServiceDied
 
 DRAIN_SECONDS = 120
+FOLD_SECONDS = 0.4  # how often the services tell their counts
 CLIENTS = (111, 222)  # the agency's clients at the provider, one for each of its companies
 _AGENCIES = ("Northlight Outreach", "Harbour & Finch")
 _COMPANIES = (("North Pier", "Quayside Tools"), ("Finch Paper", "Larkspur Labs"))
@@ -69,7 +70,7 @@ class Demo:
             database="demo",
             fixed_ports=False,
             say=lambda line: self._talk.print(f"[dim]{line}[/dim]"),
-            extra_env={"OUTRIDER_LEDGER_FOLD_SECONDS": "0.5"},
+            extra_env={"OUTRIDER_LEDGER_FOLD_SECONDS": str(FOLD_SECONDS)},
         )
         try:
             async with AsyncExitStack() as stack:
@@ -205,13 +206,20 @@ class Demo:
         return run
 
     async def _until_drained(self, what: str, house: House) -> None:
-        for agency in self._agencies:
-            acknowledged = len(agency.plan.acknowledged())
+        """Nothing waits anywhere, and no count has moved for longer than the services take to tell theirs."""
+        before: list[dict[str, Any]] = []
+        still_since = time.monotonic()
 
-            async def drained(agency: Agency = agency, acknowledged: int = acknowledged) -> bool:
-                return books.is_drained(await agency.client.ledger(settle_seconds=0), acknowledged)
+        async def drained() -> bool:
+            nonlocal before, still_since
+            ledgers = [await agency.client.ledger(settle_seconds=0) for agency in self._agencies]
+            counts = [{hop["queue"] + hop["event_type"]: hop["sent"] for hop in ledger["data"]} for ledger in ledgers]
+            acknowledged = [len(agency.plan.acknowledged()) for agency in self._agencies]
+            if counts != before or not all(map(books.is_drained, ledgers, acknowledged)):
+                before, still_since = counts, time.monotonic()
+            return time.monotonic() - still_since > 3 * FOLD_SECONDS
 
-            await _until(drained, DRAIN_SECONDS, what, house)
+        await _until(drained, DRAIN_SECONDS, what, house)
 
 
 async def _serve(app: Any, stack: AsyncExitStack) -> str:
