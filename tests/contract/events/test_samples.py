@@ -36,6 +36,10 @@ def test_a_sample_is_read_as_the_event_it_was(file: Path) -> None:
     assert envelope.raw == file.read_bytes()
     if event.routing_key == envelope.type:
         assert event.subject() == envelope.subject
+        told = orjson.loads(seal(event, source="x", org_id=envelope.org_id).raw)
+        assert told.get("data", told).keys() >= (envelope.data or envelope.attributes).keys(), (
+            "fields are never taken away"
+        )
 
 
 @every_sample
