@@ -34,6 +34,7 @@ _KEPT_HEADER = re.compile(
 # Matches from each quote to its end or to the end of all, so that no start is ever tried twice: linear on any bytes.
 _STRING = re.compile(rb'"[^"\\]*(?:\\.?[^"\\]*)*"?', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")  # whether kinds match is the parser's business
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +113,11 @@ def structure_fault(body: bytes) -> str | None:
     """Why these bytes must not meet a parser, or None: nested deeper than MAX_DEPTH, or brackets that do not pair."""
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return None
-    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    brackets = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):  # each pass takes away the innermost level
         if not brackets:
             return None
-        left = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        left = brackets.replace(b"[]", b"")
         if len(left) == len(brackets):
             return "not JSON"
         brackets = left

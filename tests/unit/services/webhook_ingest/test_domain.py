@@ -9,10 +9,11 @@ import time
 import pytest
 from hypothesis import given, strategies
 
+from libs.clock import now
 from libs.ids import AccountId, OrgId, new_id
 from libs.providers.sightings import DoorReading
 from services.webhook_ingest import domain
-from services.webhook_ingest.domain import MAX_DEPTH, NOBODY, Endpoint, admits, structure_fault
+from services.webhook_ingest.domain import MAX_DEPTH, NOBODY, Arrival, Endpoint, First, admits, structure_fault
 
 
 def depth_of(value: object) -> int:
@@ -39,6 +40,15 @@ def test_depth_is_counted_as_a_parser_would(value: object, wrapped: int) -> None
     assert fault == (None if depth_of(value) <= MAX_DEPTH else "nested deeper than 64 levels")
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"":', "}"), ('[{"":', "}]"), ('{"":[', "]}")])
+def test_the_deepest_that_is_taken(opening: str, closing: str) -> None:
+    levels = opening.count("[") + opening.count("{")
+    deepest = f"{opening * (64 // levels)}1{closing * (64 // levels)}"
+
+    assert structure_fault(deepest.encode()) is None
+    assert structure_fault(f"[{deepest}]".encode()) == "nested deeper than 64 levels"
+
+
 @given(strategies.text('"\\[]{}a').map(str.encode))
 def test_no_bytes_break_the_count(body: bytes) -> None:
     structure_fault(body * 70)
@@ -61,6 +71,27 @@ def test_hostile_bytes_cost_little_time(body: bytes) -> None:
     started = time.perf_counter()
     structure_fault(body)
     assert time.perf_counter() - started < 1.0  # about 20 ms; a quadratic count takes minutes
+
+
+def test_keys_are_claimed_in_one_order_whatever_the_arrivals() -> None:
+    """Two replicas that insert the same keys in different orders would wait for each other."""
+    known = endpoint()
+
+    def arrival(key: int, body: int) -> Arrival:
+        return Arrival(new_id(), known, now(), b"", bytes([body]), "{}", bytes([key]), "", None, None)
+
+    arrivals = [arrival(key, body) for key, body in ((3, 1), (1, 1), (2, 1), (3, 3), (1, 2), (3, 2), (3, 2))]
+    firsts = {one.occurrence: First(new_id(), b"first") for one in arrivals}
+
+    assert [one.dedupe_key for one in domain.claims(arrivals)] == [b"\1", b"\2", b"\3"]
+    assert [(one.dedupe_key, one.body_sha256) for one in domain.variant_claims(arrivals, firsts)] == [
+        (b"\1", b"\1"),
+        (b"\1", b"\2"),
+        (b"\2", b"\1"),
+        (b"\3", b"\1"),
+        (b"\3", b"\2"),
+        (b"\3", b"\3"),
+    ]
 
 
 def endpoint(token: bytes = b"right", *, is_open: bool = True) -> Endpoint:
