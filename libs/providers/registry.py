@@ -8,7 +8,10 @@ from types import MappingProxyType
 
 import httpx
 
+from libs.errors import Invalid
 from libs.providers.capabilities import WebhookParsing
+from libs.providers.emailbison import client as emailbison
+from libs.providers.emailbison.webhooks import EmailBisonWebhooks
 from libs.providers.heyreach import client as heyreach
 from libs.providers.heyreach.webhooks import HeyReachWebhooks
 from libs.providers.sightings import Channel
@@ -22,7 +25,11 @@ MakeClient = Callable[[Mapping[str, str], str | None, httpx.AsyncClient], object
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """`credential_fields` are the names that an account's credentials must have, all of them secret."""
+    """`credential_fields` are the names that an account's credentials must have, all of them secret.
+
+    `needs_base_url`: customers have hosts of their own, so an account must name its one and `default_base_url` is only
+    the vendor's. To call that one by default would hand it other hosts' keys.
+    """
 
     name: str
     channel: Channel
@@ -30,6 +37,7 @@ class Provider:
     make_client: MakeClient
     default_base_url: str
     credential_fields: tuple[str, ...]
+    needs_base_url: bool = False
 
 
 def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
@@ -38,6 +46,14 @@ def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http
 
 def _heyreach_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
     return heyreach.HeyReachClient(credentials["api_key"], base_url or heyreach.BASE_URL, http)
+
+
+def _emailbison_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
+    if base_url is None:
+        raise Invalid(
+            "an EmailBison account needs base_url: the address at which its people log in", pointer="/base_url"
+        )
+    return emailbison.EmailBisonClient(credentials["api_key"], base_url, http)
 
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType(
@@ -57,6 +73,15 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             make_client=_heyreach_client,
             default_base_url=heyreach.BASE_URL,
             credential_fields=("api_key",),
+        ),
+        "emailbison": Provider(
+            name="emailbison",
+            channel=Channel.EMAIL,
+            webhooks=EmailBisonWebhooks(),
+            make_client=_emailbison_client,
+            default_base_url=emailbison.VENDORS_OWN_URL,
+            credential_fields=("api_key",),
+            needs_base_url=True,
         ),
     }
 )

@@ -30,6 +30,7 @@ from libs.providers.sightings import (
     Source,
 )
 
+VENDORS_OWN_URL = "https://dedi.emailbison.com"  # one instance of many; white labels have hosts of their own
 USER_AGENT = "Outrider/0.1"
 
 

@@ -143,7 +143,8 @@ class _Told:
             step_number=step,
             step_source=Source.WEBHOOK if step is not None else None,
             occurred_at=mail.moment("sent_at") or (self.at if is_sending else None),
-            from_address=_mailbox(self.data),
+            # A person may answer from another mailbox than the one that the sequence writes from.
+            from_address=None if self.event_type == events.MANUAL_EMAIL_SENT else _mailbox(self.data),
             to_address=self.address,
             subject=mail.text("email_subject"),
             body_html=mail.filled("email_body"),

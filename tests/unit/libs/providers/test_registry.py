@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from libs.errors import Unsupported
+from libs.errors import Invalid, Unsupported
 from libs.providers.capabilities import (
     CampaignPulls,
     Pulls,
@@ -23,20 +23,27 @@ async def test_a_provider_is_what_its_entry_says(name: str) -> None:
     assert isinstance(provider.webhooks, WebhookParsing)
     assert provider.default_base_url.startswith("https://")
     async with httpx.AsyncClient() as http:
-        client = provider.make_client(dict.fromkeys(provider.credential_fields, "x"), None, http)
+        credentials = dict.fromkeys(provider.credential_fields, "x")
+        client = provider.make_client(credentials, provider.default_base_url, http)
+        if provider.needs_base_url:
+            with pytest.raises(Invalid, match="base_url"):
+                provider.make_client(credentials, None, http)
+        else:
+            assert provider.make_client(credentials, None, http)
         assert isinstance(client, WebhookRegistration)
         assert isinstance(client, CampaignPulls)
 
 
-async def test_smartlead_can_all_that_reconciliation_needs() -> None:
+@pytest.mark.parametrize("name", ["smartlead", "emailbison"])
+async def test_mail_providers_can_all_that_reconciliation_needs(name: str) -> None:
     async with httpx.AsyncClient() as http:
-        client = PROVIDERS["smartlead"].make_client({"api_key": "x"}, None, http)
+        client = PROVIDERS[name].make_client({"api_key": "x"}, PROVIDERS[name].default_base_url, http)
 
     assert isinstance(client, Snapshots)
     assert isinstance(client, Pulls)
     assert isinstance(client, WebhookRegistration)
     with pytest.raises(Unsupported, match="WebhookParsing"):
-        require(client, WebhookParsing, "smartlead")  # type: ignore[type-abstract]
+        require(client, WebhookParsing, name)  # type: ignore[type-abstract]
 
 
 async def test_no_list_of_heyreach_is_the_truth_about_messages() -> None:
