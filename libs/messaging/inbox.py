@@ -20,7 +20,9 @@ from libs.clock import now, rfc3339
 from libs.contracts.envelope import Envelope
 
 MAX_TAKES = 3
-LEASE_SECONDS = 120  # longer than any handler may run (statements end after 30 s)
+# Longer than any handler may run (statements end after 30 s). One that runs longer is handed out again, and then only one
+# of the two can finish: `finish` asks for the take it was given.
+LEASE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,15 @@ async def take(driver: asyncpg.Connection, schema: str, consumer: str, limit: in
         LEASE_SECONDS,
     )
     return [DueRow(row["event_id"], row["envelope"], row["attempts"], row["takes"]) for row in rows]
+
+
+async def release(driver: asyncpg.Connection, schema: str, consumer: str) -> int:
+    """Take back what a process before us had been handed and died with; only where no other process can hold any."""
+    tag = await driver.execute(
+        f"UPDATE {schema}.inbox SET due_at = now() WHERE consumer = $1 AND state = 'due' AND takes > 0 AND due_at > now()",
+        consumer,
+    )
+    return int(str(tag).rsplit(" ", 1)[-1])
 
 
 async def finish(driver: asyncpg.Connection, schema: str, consumer: str, rows: Sequence[DueRow]) -> set[UUID]:

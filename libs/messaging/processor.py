@@ -73,6 +73,12 @@ class Processor:
             await changes.write(transaction.driver, self.database.schema)
         self.woken.set()
 
+    async def release(self) -> int:
+        """For the one process that plays all: what its predecessor died with need not wait for its lease."""
+        async with self.database.transaction() as transaction:
+            await transaction.as_dispatch()
+            return await inbox.release(transaction.driver, self.database.schema, self.queue)
+
     async def run_due(self) -> int:
         """Take due rows and handle them: a batch of ordinary ones, then one suspect alone. Answers how many were taken."""
         taken = 0

@@ -147,9 +147,11 @@ class _Host:
         processors = {one.queue: Processor(database, one, process) for one in service.consumers}
         self._loops.append((f"{process} relay", Relay(database, transport).run))
         for processor in processors.values():
+            due = run_due
             if isinstance(transport, InProcessTransport):
                 transport.attach(processor)
-            self._loops.append((f"{processor.queue} due", partial(run_due, processor)))
+                due = _run_due_alone
+            self._loops.append((f"{processor.queue} due", partial(due, processor)))
             self._loops.append((processor.queue, partial(transport.serve, processor)))
         if isinstance(transport, RabbitTransport) and processors:
             self._loops.append((f"{process} dead letters", lambda: transport.drain(database, processors)))
@@ -221,6 +223,12 @@ async def _checked(database: Database) -> None:
             await asyncio.sleep(random.uniform(0.1, 0.5))
         else:
             return
+
+
+async def _run_due_alone(processor: Processor) -> None:
+    if released := await processor.release():
+        log.info("leases_released", queue=processor.queue, rows=released)
+    await run_due(processor)
 
 
 async def _fold(database: Database, process: str, seconds: float) -> None:

@@ -30,7 +30,7 @@ from services.provider_sync.repository.accounts import AccountRepository
 from services.provider_sync.repository.jobs import JobRepository, orgs_with_due_jobs
 from services.provider_sync.sealing import Sealer
 
-LEASE_SECONDS = 60.0
+LEASE_SECONDS = 15.0  # the holder renews it three times as often; a job whose holder was killed waits no longer
 _HOLD_SECONDS = LEASE_SECONDS / 3
 
 log = get_logger()

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from libs.child_process import free_port
 from libs.client.client import OutriderClient
 from libs.errors import PlatformError
-from libs.providers.simulation import Plan, PostKind, post_all
+from libs.providers.simulation import Plan, PlannedPost, PostKind, post_all
 from libs.providers.smartlead.simulator import SmartleadSimulator, smartlead_app
 from libs.state import state_root
 from services.cli.demo import books, tables
@@ -44,6 +44,10 @@ class Agency:
     client: OutriderClient
     simulator: SmartleadSimulator
     plan: Plan
+
+    def url_for(self, _: PlannedPost) -> str:
+        """Where the provider was told to post."""
+        return self.simulator.account.registrations[-1].url
 
 
 class Demo:
@@ -170,11 +174,10 @@ class Demo:
 
             async with asyncio.TaskGroup() as group:
                 for number, agency in enumerate(self._agencies):
-                    url = agency.simulator.account.registrations[-1].url
                     group.create_task(
                         post_all(
                             agency.plan,
-                            lambda _, url=url: url,
+                            agency.url_for,
                             concurrency=16,
                             on_progress=on_progress(number),
                             until_acknowledged=True,
