@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -98,11 +99,11 @@ async def test_closing_and_a_new_token_are_known_after_a_look(door: Door, boxes:
 async def test_guessers_share_their_looks(
     door: Door, boxes: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reads: list[bool] = []
+    reads: list[float] = []
     read = door.endpoints._read
 
     async def noted_read() -> None:
-        reads.append(True)
+        reads.append(time.monotonic())
         await read()
 
     monkeypatch.setattr(door.endpoints, "_read", noted_read)
@@ -112,6 +113,7 @@ async def test_guessers_share_their_looks(
     too_many = await asyncio.gather(*(ask(door.front, mailbox(boxes[0].org_id).path) for _ in range(300)))
 
     assert len(reads) == 3
+    assert all(later - earlier > 0.24 for earlier, later in itertools.pairwise(reads))
     assert {answer.status for answer in too_many} == {404, 503}
 
 
