@@ -146,7 +146,7 @@ class EmailBisonClient:
                     "GET", f"/leads/{quote(address, safe='@')}", shown_path="/leads/(address)"
                 )
             except NotThere as refusal:
-                if "route" in str(refusal):
+                if _is_route(refusal):
                     raise
                 continue
             lead = _data_of(value, "lead")
@@ -215,7 +215,12 @@ class EmailBisonClient:
     async def _steps(self, campaign: str) -> Sequence[Fields]:
         """Parents and variants; none for a campaign without a sequence, which the provider calls an error."""
         try:
-            return steps.rows_of(await self._get(f"/campaigns/v1.1/{campaign}/sequence-steps"))
+            try:
+                return steps.rows_of(await self._get(f"/campaigns/v1.1/{campaign}/sequence-steps"))
+            except NotThere as refusal:
+                if not _is_route(refusal):
+                    raise
+            return steps.rows_of(await self._get(f"/campaigns/{campaign}/sequence-steps"))
         except ProviderRefused as refusal:
             if "do not exist" in str(refusal):
                 return ()
@@ -400,6 +405,11 @@ class _Story:
             internet_message_id=mail.token("raw_message_id"),
             is_manual=False,
         )
+
+
+def _is_route(refusal: NotThere) -> bool:
+    """Whether the instance lacks the route, not the record."""
+    return "The route " in str(refusal)
 
 
 def _kind(row: Fields) -> RowKind:
