@@ -11,11 +11,12 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any, cast
 from uuid import UUID
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, PublishError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, PublishError
 from aiormq.exceptions import AMQPException
 
 from libs.contracts import envelope as envelopes
@@ -35,8 +36,10 @@ PREFETCH_MESSAGES = (
 )
 BATCH_EVENTS = 500
 SUSPECT_DELIVERIES = 2
+_LAST_CONFIRMS_SECONDS = 0.5  # what came before the channel closed may still be on its way to the waiters
 _BACKOFF_SECONDS = (0.2, 5.0)
-_BROKEN = (AMQPError, AMQPException, OSError, TimeoutError, asyncio.TimeoutError)
+# A channel that closed under a call says so with a RuntimeError of its own.
+_BROKEN = (AMQPError, AMQPException, ChannelInvalidStateError, OSError, TimeoutError, asyncio.InvalidStateError)
 
 log = get_logger()
 
@@ -58,9 +61,7 @@ class RabbitTransport:
             if not rows:
                 return 0
             batches = list(pack(rows))
-            outcomes = await asyncio.gather(
-                *(self._publish(exchange, batch) for batch in batches), return_exceptions=True
-            )
+            outcomes = await self._publish_all(exchange, batches)
             confirmed: list[UUID] = []
             returned: list[WireBatch] = []
             failed: BaseException | None = None
@@ -83,6 +84,25 @@ class RabbitTransport:
                 raise DependencyDown(f"the broker did not confirm: {type(failed).__name__}") from failed
             raise failed
         return len(confirmed)
+
+    async def _publish_all(
+        self, exchange: AbstractExchange, batches: Sequence[WireBatch]
+    ) -> list[BaseException | None]:
+        """Publish at once what goes to different queues. A channel that closes ends the wait: its confirms never come."""
+        assert self._channel is not None
+        publishing = [asyncio.ensure_future(self._publish(exchange, batch)) for batch in batches]
+        confirmed = asyncio.gather(*publishing, return_exceptions=True)
+        closed: asyncio.Future[Any] = asyncio.ensure_future(self._channel.closed())
+        try:
+            await asyncio.wait({cast("asyncio.Future[Any]", confirmed), closed}, return_when=asyncio.FIRST_COMPLETED)
+            if not confirmed.done():
+                await asyncio.wait({confirmed}, timeout=_LAST_CONFIRMS_SECONDS)
+        finally:
+            closed.cancel()
+            for one in publishing:
+                one.cancel()
+        outcomes = await confirmed
+        return [ConnectionError("closed") if isinstance(one, asyncio.CancelledError) else one for one in outcomes]
 
     async def _open(self) -> AbstractExchange:
         if self._exchange is not None and self._channel is not None and not self._channel.is_closed:
