@@ -68,6 +68,8 @@ class LeadRecordedV1(Event, type="lead.recorded.v1", publisher="provider-sync", 
 class MessageRecordedV1(Event, type="message.recorded.v1", publisher="provider-sync", heard_by=_FACTS):
     """A message sent (outbound) or received (inbound). `occurred_at` is None while no provider time is known.
 
+    `manual`: a person wrote it, no sequence; `inmail`: LinkedIn's paid kind; both None while nothing says either way.
+
     `sequence_step_number` is the step that sent it or that it answers, None for manual messages; `step_source` is how known.
     """
 
@@ -83,6 +85,8 @@ class MessageRecordedV1(Event, type="message.recorded.v1", publisher="provider-s
     step_source: Provenance | None = None
     occurred_at: datetime | None = None
     in_reply_to_id: UUID | None = None
+    manual: bool | None = None
+    inmail: bool | None = None
     source: Provenance
 
     def subject(self) -> str:
