@@ -198,6 +198,7 @@ class PostgresNode:
     def _run(self, *command: str | Path) -> str:
         """Run a program as the server's user and return what it says."""
         user, group = self._uid_gid or (None, None)
+        who = " as `nobody`, who must be able to enter that folder: OUTRIDER_HOME chooses another" if user else ""
         try:
             done = subprocess.run(
                 command,
@@ -212,9 +213,8 @@ class PostgresNode:
                 check=False,
             )
         except OSError as error:
-            raise PostgresUnavailable(f"cannot run {command[0]}: {error}") from error
+            raise PostgresUnavailable(f"cannot run {command[0]}{who}: {error}") from error
         if done.returncode:
-            who = " as `nobody`, who must be able to enter that folder: OUTRIDER_HOME chooses another" if user else ""
             raise PostgresUnavailable(f"{command[0]} failed{who}: {(done.stderr or done.stdout).strip()[-1000:]}")
         return done.stdout.strip()
 

@@ -1,7 +1,8 @@
 """A service's pool of connections, and the two kinds of transaction on it.
 
 SQLAlchemy keeps the pool and the transaction; statements on hot paths go to its asyncpg connection directly (`fetch`,
-`execute`), with `$1` parameters. A jsonb parameter or column is JSON text (str) on that path.
+`execute`), with `$1` parameters. There a jsonb parameter is JSON text, and a jsonb column comes back decoded, as SQLAlchemy
+puts its codec on the connection (`::text` avoids it).
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ _MAX_LINKS = 200  # a batch's size; OTel's own default of 128 would cut it silen
 
 class _State:
     provider: TracerProvider = TracerProvider(sampler=ALWAYS_OFF, shutdown_on_exit=False)
+    tracer = provider.get_tracer("outrider")  # kept: asking anew costs as much as the span
     exporting = False
 
 
@@ -46,7 +47,7 @@ def setup(service: str, *, endpoint: str | None, ratio: float = 0.05, exporter: 
         span_limits=SpanLimits(max_links=_MAX_LINKS),
     )
     provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=500))
-    _State.provider, _State.exporting = provider, True
+    _State.provider, _State.tracer, _State.exporting = provider, provider.get_tracer("outrider"), True
 
 
 def shutdown() -> None:
@@ -100,8 +101,7 @@ def span(name: str, kind: SpanKind, *, causes: Iterable[str | None] = (), events
             chosen = next(context for context in contexts if context.trace_flags.sampled)
             parent = trace.set_span_in_context(NonRecordingSpan(chosen))
         links = [Link(context) for context in contexts[:_MAX_LINKS]]
-    tracer = _State.provider.get_tracer("outrider")
-    with tracer.start_as_current_span(
+    with _State.tracer.start_as_current_span(
         name,
         context=parent,
         kind=kind,

@@ -161,7 +161,7 @@ class _Host:
         if part.listen:
             port = part.settings.port or PORTS[part.name]
             config = uvicorn.Config(
-                service.app, host=part.settings.host, port=port, log_config=None, access_log=False, lifespan="off",
+                service.app, host=part.settings.host, port=port, log_config=None, access_log=False, lifespan="off", ws="none",
                 server_header=False, timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
             )  # fmt: skip
             self._servers.append(_Server(config))

@@ -93,12 +93,32 @@ def topology() -> None:
 def contracts(
     folder: Annotated[Path, typer.Option(help="Where to write; the default is the repository's.")] = CHECKOUT
     / "contracts",
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; list promises of releases now broken.")
+    ] = False,
+    release: Annotated[str | None, typer.Option(help="Keep the contracts as those of this version, v0.1.0.")] = None,
 ) -> None:
-    """Write the JSON Schemas of all events and asyncapi.yaml from the code."""
+    """Write the JSON Schemas of all events and asyncapi.yaml from the code; or check or release them."""
+    from libs.contracts import compatibility
     from libs.contracts.documents import write
 
-    for path in write(folder):
-        print(path)
+    if (check or release is not None) and not folder.is_dir():
+        raise typer.BadParameter(f"no contracts in {folder}")
+    if check and release is not None:
+        raise typer.BadParameter("--release checks by itself: say one of the two")
+    if check:
+        releases = compatibility.released(folder)
+        if not releases:
+            talk.print("contracts: nothing is released yet, so nothing can break")
+        if broken := compatibility.breaches(releases, compatibility.promises()):
+            print(*broken, sep="\n")
+            sys.exit(1)
+    elif release is not None:
+        print(compatibility.release(folder, release, CHECKOUT / "tests" / "contract" / "events" / "samples"))
+        talk.print(f"kept for ever: commit it, then tag that commit by hand: git tag {release}", highlight=False)
+    else:
+        for path in write(folder):
+            print(path)
 
 
 def _check_broker(broker: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The demo: two agencies, a simulated Smartlead that lies as the real one does, and the books checked at the end."""
+"""The demo: two agencies, simulated providers that lie as the real ones do, and the books checked at the end."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from libs.child_process import free_port
 from libs.client.client import OutriderClient
 from libs.errors import PlatformError
-from libs.providers.simulation import Plan, PlannedPost, PostKind, post_all
-from libs.providers.smartlead.simulator import SmartleadSimulator, smartlead_app
+from libs.providers.simulation import Plan, PlannedPost, post_all
 from libs.state import state_root
 from services.cli.demo import books, tables
+from services.cli.demo.providers import CLIENTS, PROVIDERS, DemoProvider
 from services.cli.processes import House, ServiceDied
 
 DRAIN_SECONDS = 120
 FOLD_SECONDS = 0.4  # how often the services tell their counts
-CLIENTS = (111, 222)  # the agency's clients at the provider, one for each of its companies
 _AGENCIES = ("Northlight Outreach", "Harbour & Finch")
 _COMPANIES = (("North Pier", "Quayside Tools"), ("Finch Paper", "Larkspur Labs"))
 
@@ -35,19 +34,29 @@ class DemoFailed(Exception):
 
 
 @dataclass
-class Agency:
-    """One organization of the demo with its provider account and all that was planned for it."""
+class Account:
+    """One provider account of the demo, and all that was planned for it."""
 
-    name: str
-    org_id: str
-    account_id: str
-    client: OutriderClient
-    simulator: SmartleadSimulator
+    provider: DemoProvider
+    simulator: Any  # the provider's: they share the face of SmartleadSimulator
+    id: str
     plan: Plan
 
     def url_for(self, _: PlannedPost) -> str:
         """Where the provider was told to post."""
-        return self.simulator.account.registrations[-1].url
+        return str(self.simulator.account.registrations[-1].url)
+
+
+@dataclass
+class Agency:
+    """One organization of the demo."""
+
+    name: str
+    client: OutriderClient
+    accounts: list[Account]
+
+    def plans(self) -> list[Plan]:
+        return [account.plan for account in self.accounts]
 
 
 class Demo:
@@ -94,27 +103,36 @@ class Demo:
         return 0
 
     async def _play(self, house: House, stack: AsyncExitStack) -> dict[str, Any]:
-        simulators = [
-            SmartleadSimulator(
-                api_key=f"sim-{self._seed}-{number}",
-                seed=self._seed * 10 + number,
-                clients_of_campaigns=(None, *CLIENTS),
-            )
-            for number in range(len(_AGENCIES))
-        ]
-        provider_url = await _serve(smartlead_app(*simulators), stack)
+        simulators = {
+            provider.name: [
+                provider.simulate(f"sim-{self._seed}-{number}", self._seed * 10 + number)
+                for number in range(len(_AGENCIES))
+            ]
+            for provider in PROVIDERS
+        }
+        urls = {provider.name: await _serve(provider.app(*simulators[provider.name]), stack) for provider in PROVIDERS}
         await house.open()
         platform = await stack.enter_async_context(OutriderClient(house.gateway_url, house.platform_key))
-        for number, simulator in enumerate(simulators):
-            agency = await self._found(platform, number, simulator, house, provider_url, stack)
+        for number, name in enumerate(_AGENCIES):
+            client, companies = await self._found(platform, number, house, stack)
+            agency = Agency(name, client, [])
+            for provider in PROVIDERS:
+                simulator = simulators[provider.name][number]
+                agency.accounts.append(await self._open_account(agency, provider, simulator, urls, companies, house))
             self._agencies.append(agency)
-        self._talk.print("two organizations, two companies each, an account at the simulated Smartlead each")
+        self._talk.print(
+            "two organizations, two companies each, an account each at " + ", ".join(one.title for one in PROVIDERS)
+        )
         await self._post(house)
         await self._until_drained("all webhooks applied", house)
-        withheld = sum(len(agency.plan.of(PostKind.WITHHELD)) for agency in self._agencies)
-        runs = [await self._reconcile(agency, house) for agency in self._agencies]
+        runs = [
+            await self._reconcile(agency, account, house)
+            for agency in self._agencies
+            for account in agency.accounts
+            if account.provider.withheld
+        ]
         await self._until_drained("the repairs applied", house)
-        result = await books.check(self._agencies, runs, withheld=withheld, killed=self._kill)
+        result = await books.check(self._agencies, runs, killed=self._kill)
         if not self._as_json:
             tables.show(result)
         if result["problems"]:
@@ -122,45 +140,57 @@ class Demo:
         return result
 
     async def _found(
-        self,
-        platform: OutriderClient,
-        number: int,
-        simulator: SmartleadSimulator,
-        house: House,
-        provider_url: str,
-        stack: AsyncExitStack,
-    ) -> Agency:
+        self, platform: OutriderClient, number: int, house: House, stack: AsyncExitStack
+    ) -> tuple[OutriderClient, list[str]]:
+        """An organization with its companies, and a client that holds an administrator's key of it."""
         organization = await platform.create_organization(_AGENCIES[number], time_zone="UTC")
         staff = await stack.enter_async_context(
             OutriderClient(house.gateway_url, house.platform_key, org=organization["id"])
         )
         key = await staff.create_api_key("demo", role="org_admin")
         client = await stack.enter_async_context(OutriderClient(house.gateway_url, key["key"]))
-        companies = [(await client.create_company(name))["id"] for name in _COMPANIES[number]]
+        return client, [(await client.create_company(name))["id"] for name in _COMPANIES[number]]
+
+    async def _open_account(
+        self,
+        agency: Agency,
+        provider: DemoProvider,
+        simulator: Any,
+        urls: dict[str, str],
+        companies: list[str],
+        house: House,
+    ) -> Account:
+        clients = {str(external): company for external, company in zip(CLIENTS, companies, strict=True)}
         account = await _eventually(
-            lambda: client.create_provider_account(
-                provider="smartlead",
-                name=f"{_AGENCIES[number]} at Smartlead",
+            lambda: agency.client.create_provider_account(
+                provider=provider.name,
+                name=f"{agency.name} at {provider.title}",
                 company_id=companies[0],
-                base_url=f"{provider_url}/api/v1",
+                base_url=urls[provider.name] + provider.path,
                 credentials={"api_key": simulator.api_key},
-                client_companies={str(external): company for external, company in zip(CLIENTS, companies, strict=True)},
+                **({"client_companies": clients} if provider.has_clients else {}),
             )
         )
-        await _until(lambda: _registered(simulator), 30, "the provider was told where to post", house)
+
+        async def registered() -> bool:
+            shown = await agency.client.provider_account(account["id"])
+            return bool(shown["webhook_endpoint"]["status"] == "registered")
+
+        await _until(registered, 30, f"{provider.title} was told where to post", house)
         plan = simulator.deliveries(
-            self._webhooks // len(_AGENCIES),
-            garbage=6,
+            self._webhooks // (len(_AGENCIES) * len(PROVIDERS)),
+            garbage=3,
             poison=1,
-            unknown=4,
-            withhold=12,
+            unknown=2,
+            withhold=provider.withheld,
             seed=self._seed,
         )
-        return Agency(_AGENCIES[number], organization["id"], account["id"], client, simulator, plan)
+        return Account(provider, simulator, account["id"], plan)
 
     async def _post(self, house: House) -> None:
-        total = sum(len(agency.plan.to_send()) for agency in self._agencies)
-        finished = dict.fromkeys(range(len(self._agencies)), 0)
+        accounts = [account for agency in self._agencies for account in agency.accounts]
+        total = sum(len(account.plan.to_send()) for account in accounts)
+        finished = [0] * len(accounts)
         columns = (TextColumn("webhooks"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._talk, transient=True) as progress:
             bar = progress.add_task("webhooks", total=total)
@@ -168,23 +198,23 @@ class Demo:
             def on_progress(number: int) -> Callable[[int, int], None]:
                 def moved(done: int, _: int) -> None:
                     finished[number] = done
-                    progress.update(bar, completed=sum(finished.values()))
+                    progress.update(bar, completed=sum(finished))
 
                 return moved
 
             async with asyncio.TaskGroup() as group:
-                for number, agency in enumerate(self._agencies):
+                for number, account in enumerate(accounts):
                     group.create_task(
                         post_all(
-                            agency.plan,
-                            agency.url_for,
-                            concurrency=16,
+                            account.plan,
+                            account.url_for,
+                            concurrency=8,
                             on_progress=on_progress(number),
                             until_acknowledged=True,
                         )
                     )
                 if self._kill:
-                    group.create_task(self._crash(house, lambda: sum(finished.values()) / total))
+                    group.create_task(self._crash(house, lambda: sum(finished) / total))
 
     async def _crash(self, house: House, progress: Callable[[], float]) -> None:
         """kill -9 each process in turn, at even distances on the way, and start it again."""
@@ -197,8 +227,8 @@ class Demo:
             house.start(name)
             await house.ready(name)
 
-    async def _reconcile(self, agency: Agency, house: House) -> dict[str, Any]:
-        run = await agency.client.start_reconciliation(agency.account_id)
+    async def _reconcile(self, agency: Agency, account: Account, house: House) -> dict[str, Any]:
+        run = await agency.client.start_reconciliation(account.id)
 
         async def ended() -> bool:
             nonlocal run
@@ -206,7 +236,12 @@ class Demo:
             return run["state"] in ("completed", "failed")
 
         await _until(ended, DRAIN_SECONDS, "the reconciliation ended", house)
-        return run
+        return {
+            "organization": agency.name,
+            "provider": account.provider.name,
+            "withheld": account.provider.withheld,
+            **run,
+        }
 
     async def _until_drained(self, what: str, house: House) -> None:
         """Nothing waits anywhere, and no count has moved for longer than the services take to tell theirs."""
@@ -217,7 +252,7 @@ class Demo:
             nonlocal before, still_since
             ledgers = [await agency.client.ledger(settle_seconds=0) for agency in self._agencies]
             counts = [{hop["queue"] + hop["event_type"]: hop["sent"] for hop in ledger["data"]} for ledger in ledgers]
-            acknowledged = [len(agency.plan.acknowledged()) for agency in self._agencies]
+            acknowledged = [sum(len(plan.acknowledged()) for plan in agency.plans()) for agency in self._agencies]
             if counts != before or not all(map(books.is_drained, ledgers, acknowledged)):
                 before, still_since = counts, time.monotonic()
             return time.monotonic() - still_since > 3 * FOLD_SECONDS
@@ -240,10 +275,6 @@ async def _serve(app: Any, stack: AsyncExitStack) -> str:
     while not server.started:  # noqa: ASYNC110 - uvicorn sets a flag, no event
         await asyncio.sleep(0.02)
     return f"http://127.0.0.1:{port}"
-
-
-async def _registered(simulator: SmartleadSimulator) -> bool:
-    return bool(simulator.account.registrations)
 
 
 async def _eventually(call: Callable[[], Awaitable[dict[str, Any]]], seconds: float = 20) -> dict[str, Any]:

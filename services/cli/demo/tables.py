@@ -8,15 +8,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_FIGURES = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "unsubscribed")
+_EMAIL = ("sent", "delivered", "opened", "clicked", "replied", "bounced", "unsubscribed")
+_LINKEDIN = ("connection_requests", "connections_accepted", "messages_sent", "inmails_sent", "replied", "profile_views",
+             "follows", "likes")  # fmt: skip
 
 
 def show(result: dict[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:  # a log or a pipe has no width of its own
         console = Console(width=170)
-    _figures(console, "Campaigns", result["campaigns"], ("organization", "name", "status"))
-    _figures(console, "Sequence steps", result["steps"], ("organization", "campaign_name", "number"))
+    for title, channel, figures in (("E-mail", "email", _EMAIL), ("LinkedIn", "linkedin", _LINKEDIN)):
+        rows = [row for row in result["campaigns"] if row["channel"] == channel]
+        _figures(console, f"{title} campaigns", rows, ("organization", "provider", "name", "status"), figures)
+    _figures(console, "Sequence steps", result["steps"], ("organization", "campaign_name", "number"), _EMAIL)
     _rows(
         console,
         "Dead letters",
@@ -26,11 +30,8 @@ def show(result: dict[str, Any]) -> None:
     _rows(
         console,
         "Reconciliations",
-        [
-            {**run, "organization": campaigns}
-            for run, campaigns in zip(result["reconciliations"], _names(result), strict=True)
-        ],
-        ("organization", "state", "pass_number", "found", "repaired", "open"),
+        result["reconciliations"],
+        ("organization", "provider", "state", "pass_number", "withheld", "found", "repaired", "open"),
     )
     _rows(
         console,
@@ -40,20 +41,18 @@ def show(result: dict[str, Any]) -> None:
     )
 
 
-def _names(result: dict[str, Any]) -> list[str]:
-    return list(dict.fromkeys(row["organization"] for row in result["ledger"]))
-
-
-def _figures(console: Console, title: str, rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> None:
+def _figures(
+    console: Console, title: str, rows: Sequence[dict[str, Any]], keys: Sequence[str], figures: Sequence[str]
+) -> None:
     table = Table(title=f"{title} (total / different leads)", title_justify="left")
     for key in keys:
         table.add_column(key.replace("_", " "))
-    for figure in _FIGURES:
-        table.add_column(figure, justify="right")
+    for figure in figures:
+        table.add_column(figure.replace("_", " "), justify="right")
     table.add_column("reply rate", justify="right")
     for row in rows:
         cells = [str(row.get(key) if row.get(key) is not None else "–") for key in keys]
-        for figure in _FIGURES:
+        for figure in figures:
             metric = row["metrics"][figure]
             cells.append(f"{metric['total']} / {metric['unique']}")
         rate = row["rates"]["reply_rate"]["value"]

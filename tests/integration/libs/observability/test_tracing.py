@@ -28,12 +28,12 @@ TENANTS = "analytics.tenants"
 @pytest.fixture
 def spans() -> Iterator[InMemorySpanExporter]:
     """Every span that ends is exported here."""
-    before = (tracing._State.provider, tracing._State.exporting)
+    before = (tracing._State.provider, tracing._State.tracer, tracing._State.exporting)
     exporter = InMemorySpanExporter()
     tracing.setup("house", endpoint=None, ratio=1.0, exporter=exporter)
     yield exporter
     tracing.shutdown()
-    tracing._State.provider, tracing._State.exporting = before
+    tracing._State.provider, tracing._State.tracer, tracing._State.exporting = before
 
 
 @pytest.fixture(params=["in_process", "rabbitmq"])

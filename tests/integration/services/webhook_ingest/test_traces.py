@@ -15,6 +15,7 @@ async def test_the_event_belongs_to_its_requests_span(
     door: Door, boxes: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing._State, "provider", tracing._State.provider)
+    monkeypatch.setattr(tracing._State, "tracer", tracing._State.tracer)
     monkeypatch.setattr(tracing._State, "exporting", False)
     spans = InMemorySpanExporter()
     tracing.setup("webhook-ingest", endpoint=None, ratio=1.0, exporter=spans)
