@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from libs.providers.simulation import PostKind
+from services.cli.demo.cast import Agency
 from services.cli.demo.providers import Figures
-
-if TYPE_CHECKING:
-    from services.cli.demo.story import Agency
 
 TOTALS = ("accepted", "applied", "duplicate", "quarantined", "dead", "in_flight", "unaccounted")
 WEBHOOK_QUEUE = "provider-sync.webhooks"

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,9 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from libs.child_process import free_port
 from libs.client.client import OutriderClient
 from libs.errors import PlatformError
-from libs.providers.simulation import Plan, PlannedPost, post_all
+from libs.providers.simulation import post_all
 from libs.state import state_root
 from services.cli.demo import books, tables
+from services.cli.demo.cast import Account, Agency
 from services.cli.demo.providers import CLIENTS, PROVIDERS, DemoProvider
 from services.cli.processes import House, ServiceDied
 
@@ -31,32 +31,6 @@ _COMPANIES = (("North Pier", "Quayside Tools"), ("Finch Paper", "Larkspur Labs")
 
 class DemoFailed(Exception):
     """What did not add up, one reason a line."""
-
-
-@dataclass
-class Account:
-    """One provider account of the demo, and all that was planned for it."""
-
-    provider: DemoProvider
-    simulator: Any  # the provider's: they share the face of SmartleadSimulator
-    id: str
-    plan: Plan
-
-    def url_for(self, _: PlannedPost) -> str:
-        """Where the provider was told to post."""
-        return str(self.simulator.account.registrations[-1].url)
-
-
-@dataclass
-class Agency:
-    """One organization of the demo."""
-
-    name: str
-    client: OutriderClient
-    accounts: list[Account]
-
-    def plans(self) -> list[Plan]:
-        return [account.plan for account in self.accounts]
 
 
 class Demo:
