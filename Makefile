@@ -43,6 +43,7 @@ check: ready  ## style, types, who imports whom, locks without addresses
 	$(VENV)/mypy --no-error-summary || failed="$$failed mypy"; \
 	out=$$($(VENV)/lint-imports --no-cache 2>&1) || { echo "$$out"; failed="$$failed lint-imports"; }; \
 	! grep -n '://' requirements*.lock || failed="$$failed locks-hold-addresses"; \
+	$(VENV)/outrider contracts --check || failed="$$failed contracts"; \
 	if [ -n "$$failed" ]; then echo "check failed:$$failed"; exit 1; fi; echo "check: all well"
 
 format: ready  ## mends what can be mended without thinking
