@@ -27,6 +27,10 @@ MakeClient = Callable[[Mapping[str, str], str | None, httpx.AsyncClient], object
 class Provider:
     """`credential_fields` are the names that an account's credentials must have, all of them secret.
 
+    `client` is the class of what `make_client` makes.
+    `has_clients`: an account has sub-accounts, each of which may be a company of its own; without, it is one company's.
+    `may_register_again`: a registration looks at what the provider lists for the URL and completes it, so one whose
+    answer was lost is made again; without, it is asked about.
     `needs_base_url`: customers have hosts of their own, so an account must name its one and `default_base_url` is only
     the vendor's. To call that one by default would hand it other hosts' keys.
     """
@@ -34,10 +38,17 @@ class Provider:
     name: str
     channel: Channel
     webhooks: WebhookParsing
+    client: type[object]
     make_client: MakeClient
     default_base_url: str
     credential_fields: tuple[str, ...]
     needs_base_url: bool = False
+    has_clients: bool = False
+    may_register_again: bool = False
+
+    def offers(self, capability: type[object]) -> bool:
+        """Whether accounts of this provider can do it; `capability` is a Protocol of libs.providers.capabilities."""
+        return issubclass(self.client, capability)
 
 
 def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
@@ -62,26 +73,32 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             name="smartlead",
             channel=Channel.EMAIL,
             webhooks=SmartleadWebhooks(),
+            client=smartlead.SmartleadClient,
             make_client=_smartlead_client,
             default_base_url=smartlead.BASE_URL,
             credential_fields=("api_key",),
+            has_clients=True,
         ),
         "heyreach": Provider(
             name="heyreach",
             channel=Channel.LINKEDIN,
             webhooks=HeyReachWebhooks(),
+            client=heyreach.HeyReachClient,
             make_client=_heyreach_client,
             default_base_url=heyreach.BASE_URL,
             credential_fields=("api_key",),
+            may_register_again=True,
         ),
         "emailbison": Provider(
             name="emailbison",
             channel=Channel.EMAIL,
             webhooks=EmailBisonWebhooks(),
+            client=emailbison.EmailBisonClient,
             make_client=_emailbison_client,
             default_base_url=emailbison.VENDORS_OWN_URL,
             credential_fields=("api_key",),
             needs_base_url=True,
+            may_register_again=True,
         ),
     }
 )
