@@ -41,8 +41,8 @@ def build(
 
     app = make_app("provider_sync", ready=ready)
     app.include_router(account_routes(hop, cursors, providers=PROVIDERS, sealer=sealer, base_url_hosts=hosts))
-    for channel in ("email", "linkedin"):
-        app.include_router(campaign_routes(hop, cursors, channel=channel))
+    app.include_router(campaign_routes(hop, cursors, channel="email"))
+    app.include_router(campaign_routes(hop, cursors, channel="linkedin"))
     app.include_router(lead_routes(hop, cursors))
     app.include_router(inbox_routes(hop, cursors))
     worker = SyncWorker(

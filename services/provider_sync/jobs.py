@@ -21,11 +21,11 @@ from libs.messaging.failures import reason_of
 from libs.messaging.work import UnitOfWork, Units
 from libs.observability import tracing
 from libs.observability.logs import get_logger
-from libs.providers.capabilities import Pulls, Snapshots, WebhookRegistration, require
+from libs.providers.capabilities import Snapshots, WebhookRegistration, require
 from libs.providers.registry import Provider
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import Job, JobKind, retry_delay
-from services.provider_sync.handlers import pulls, registration, snapshots
+from services.provider_sync.handlers import pulls, registration, snapshots, workspaces
 from services.provider_sync.repository.accounts import AccountRepository
 from services.provider_sync.repository.jobs import JobRepository, orgs_with_due_jobs
 from services.provider_sync.sealing import Sealer
@@ -126,18 +126,22 @@ class SyncWorker:
         async with self._units.begin(org_id) as work:
             account, client = await self._client(job, work)
             only = await snapshots.wanted_campaign(job, work) if job.kind is JobKind.SNAPSHOT else None
+        await self._check_workspace(org_id, account, client)
         if job.kind is JobKind.SNAPSHOT:
             listed = await snapshots.list_campaigns(require(client, Snapshots, account.provider), only)  # type: ignore[type-abstract]
             await self._keep(org_id, job, lambda work: snapshots.keep(job, account, listed, work))
         else:
-            reading = await pulls.read(job, require(client, Pulls, account.provider))  # type: ignore[type-abstract]
+            reading = await pulls.read(job, client, account.provider)
             await self._keep(org_id, job, lambda work: pulls.keep(job, account, reading, work))
 
     async def _register(self, org_id: OrgId, job: Job) -> None:
         async with self._units.begin(org_id) as work:
             account, client = await self._client(job, work)
-            registrar = require(client, WebhookRegistration, account.provider)  # type: ignore[type-abstract]
-            begun = await registration.begin(job, work)
+        registrar = require(client, WebhookRegistration, account.provider)  # type: ignore[type-abstract]
+        may_repeat = self._providers[account.provider].may_register_again
+        await self._check_workspace(org_id, account, client)  # before the provider knows where to post, see workspaces
+        async with self._units.begin(org_id) as work:
+            begun = await registration.begin(job, work, may_repeat=may_repeat)
         if begun.error is not None:
             raise begun.error
         if begun.token is not None:
@@ -145,12 +149,19 @@ class SyncWorker:
                 begun.token, table="endpoints", row_id=registration.endpoint_id(job), org_id=org_id
             )
             url = f"{self._public_webhook_url}/webhooks/{account.provider}/{token}"
-            outcome = await registration.register(registrar, url)
+            outcome = await registration.register(registrar, url, may_repeat=may_repeat)
             async with self._units.begin(org_id) as work:
                 await registration.keep(job, outcome, work)
             if outcome.error is not None:
                 raise outcome.error
         await self._keep(org_id, job, _nothing)
+
+    async def _check_workspace(self, org_id: OrgId, account: Account, client: object) -> None:
+        found = await workspaces.read(client)
+        if found is None:
+            return
+        async with self._units.begin(org_id) as work:
+            await workspaces.keep(account, found, work)
 
     async def _client(self, job: Job, work: UnitOfWork) -> tuple[Account, object]:
         accounts = AccountRepository(work.session)

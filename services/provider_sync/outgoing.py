@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import httpx
 
 _CONNECTIONS = 50
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @dataclass(slots=True)
@@ -36,7 +35,11 @@ def make_http(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncC
 
 @contextmanager
 def watching() -> Iterator[Writes]:
-    """Notes, for calls made inside the block by this task, whether a write was sent."""
+    """Notes, for calls made inside the block by this task, whether one was sent that may not be repeated.
+
+    Providers read by POST, so the method says nothing: each call says of itself whether it may be repeated
+    (libs.providers.calls); one that does not say so may not.
+    """
     writes = Writes()
     token = _watched.set(writes)
     try:
@@ -47,5 +50,5 @@ def watching() -> Iterator[Writes]:
 
 async def _note(request: httpx.Request) -> None:
     writes = _watched.get()
-    if writes is not None and request.method not in _READS:
+    if writes is not None and request.extensions.get("idempotent") is not True:
         writes.left = True

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query as QueryParameter
 
+from libs.errors import Invalid
 from libs.messaging.work import UnitOfWork
 from libs.providers.registry import Provider
 from libs.web.cursors import MAX_LIMIT, Cursors
@@ -16,6 +19,7 @@ from services.provider_sync.schemas import (
     AccountOut,
     CampaignDetail,
     CampaignOut,
+    Channel,
     ConversationDetail,
     ConversationOut,
     LeadDetail,
@@ -31,6 +35,27 @@ After = Annotated[str | None, Query(max_length=500)]
 Email = Annotated[str | None, Query(max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
+def refuse_unknown(request: Request) -> None:
+    """A misspelled filter must not answer with everything.
+
+    Raises:
+        Invalid: the route has no such query parameter.
+    """
+    params = get_flat_params(request.scope["route"].dependant)
+    known = sorted(param.alias for param in params if isinstance(param.field_info, QueryParameter))
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        raise Invalid(
+            f"unknown query parameter {unknown[:50]!r}; "
+            + (f"known here are {', '.join(known)}" if known else "none is known here"),
+            code="unknown_parameter",
+            pointer=unknown[:50],
+        )
+
+
+STRICT = [Depends(refuse_unknown)]
+
+
 def account_routes(
     hop: InnerHop,
     cursors: Cursors,
@@ -39,7 +64,7 @@ def account_routes(
     sealer: Sealer,
     base_url_hosts: frozenset[str],
 ) -> APIRouter:
-    router = APIRouter(prefix="/provider-accounts")
+    router = APIRouter(prefix="/provider-accounts", dependencies=STRICT)
 
     @router.post("", status_code=201)
     async def open_account(body: NewAccount, work: UnitOfWork = hop.work("accounts:write")) -> AccountOut:
@@ -60,9 +85,9 @@ def account_routes(
     return router
 
 
-def campaign_routes(hop: InnerHop, cursors: Cursors, *, channel: str) -> APIRouter:
+def campaign_routes(hop: InnerHop, cursors: Cursors, *, channel: Channel) -> APIRouter:
     """The same for every channel; a campaign is found under its own channel only."""
-    router = APIRouter(prefix=f"/{channel}/campaigns")
+    router = APIRouter(prefix=f"/{channel}/campaigns", dependencies=STRICT)
 
     @router.get("")
     async def list_campaigns(
@@ -78,17 +103,20 @@ def campaign_routes(hop: InnerHop, cursors: Cursors, *, channel: str) -> APIRout
 
 
 def lead_routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/leads")
+    router = APIRouter(prefix="/leads", dependencies=STRICT)
 
     @router.get("")
     async def list_leads(
+        channel: Channel | None = None,
         campaign_id: str | None = None,
         email: Email = None,
         after: After = None,
         limit: Limit = 50,
         work: UnitOfWork = hop.work("leads:read"),
     ) -> Page[LeadOut]:
-        return await shown.list_leads(work, cursors, campaign_id=campaign_id, email=email, after=after, limit=limit)
+        return await shown.list_leads(
+            work, cursors, channel=channel, campaign_id=campaign_id, email=email, after=after, limit=limit
+        )
 
     @router.get("/{lead_id}")
     async def show_lead(lead_id: str, work: UnitOfWork = hop.work("leads:read")) -> LeadDetail:
@@ -98,16 +126,19 @@ def lead_routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
 
 
 def inbox_routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
-    router = APIRouter(prefix="/inbox/conversations")
+    router = APIRouter(prefix="/inbox/conversations", dependencies=STRICT)
 
     @router.get("")
     async def list_conversations(
+        channel: Channel | None = None,
         campaign_id: str | None = None,
         after: After = None,
         limit: Limit = 50,
         work: UnitOfWork = hop.work("inbox:read"),
     ) -> Page[ConversationOut]:
-        return await shown.list_conversations(work, cursors, campaign_id=campaign_id, after=after, limit=limit)
+        return await shown.list_conversations(
+            work, cursors, channel=channel, campaign_id=campaign_id, after=after, limit=limit
+        )
 
     @router.get("/{conversation_id}")
     async def show_conversation(conversation_id: str, work: UnitOfWork = hop.work("inbox:read")) -> ConversationDetail:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, StringConstraints
 
@@ -14,11 +14,13 @@ _VISIBLE = r"^[^\x00-\x1f\x7f]*$"
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_VISIBLE)]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE)]
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+Channel = Literal["email", "linkedin"]
 T = TypeVar("T")
 
 
 class NewAccount(BaseModel):
-    """`company_id` is the default company; `client_companies` gives sub-accounts of the provider to others."""
+    """`company_id` is the default company; `client_companies` gives sub-accounts of the provider to others, where it
+    has such. `base_url` may be left out where the provider has one address for all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -40,13 +42,16 @@ class WebhookEndpointOut(BaseModel):
 
 
 class AccountOut(BaseModel):
+    """`workspace_external_id`: the provider's tenant that the credentials act in, once it has told one."""
+
     id: str
     provider: str
-    channel: str
+    channel: Channel
     name: str
     base_url: str | None
     company_id: str
     client_companies: dict[str, str]
+    workspace_external_id: str | None
     status: str
     webhook_endpoint: WebhookEndpointOut
     created_at: Time
@@ -56,7 +61,7 @@ class CampaignOut(BaseModel):
     id: str
     account_id: str
     company_id: str
-    channel: str
+    channel: Channel
     external_id: str
     name: str | None
     status: str | None
@@ -66,8 +71,17 @@ class CampaignOut(BaseModel):
 
 
 class LeadOut(BaseModel):
+    """A lead is a person as one account knows them.
+
+    `same_person` are the caller's other leads with the same address or LinkedIn profile, as their providers state them
+    (at most 20; names are never compared); `channels` those on which any of all these is written to.
+    """
+
     id: str
     account_id: str
+    channel: Channel
+    channels: list[Channel]
+    same_person: list[str]
     external_id: str | None
     email: str | None
     profile_url: str | None
@@ -85,10 +99,11 @@ class ConversationOut(BaseModel):
     id: str
     account_id: str
     company_id: str
-    channel: str
+    channel: Channel
     campaign_id: str | None
     lead_id: str | None
     lead_email: str | None
+    lead_profile_url: str | None
     external_id: str | None
     subject: str | None
     category: str | None
@@ -98,13 +113,14 @@ class ConversationOut(BaseModel):
 
 
 class MessageOut(BaseModel):
-    """`sequence_step_number` is the step that sent it or that it answers; `step_source` how that is known."""
+    """`sequence_step_number` is the step that sent it or that it answers; `step_source` how that is known. `manual`: a
+    person wrote it, no sequence; `inmail`: LinkedIn's paid kind; null while nothing says."""
 
     id: str
     conversation_id: str
     campaign_id: str | None
     lead_id: str
-    channel: str
+    channel: Channel
     direction: str
     occurred_at: Time | None
     subject: str | None
@@ -115,6 +131,8 @@ class MessageOut(BaseModel):
     in_reply_to_id: str | None
     sequence_step_number: int | None
     step_source: str | None
+    manual: bool | None
+    inmail: bool | None
     source: str
 
 

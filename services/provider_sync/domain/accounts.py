@@ -10,13 +10,18 @@ from libs.ids import AccountId, CompanyId
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`company_id` is the default company, `clients` the companies of the provider's sub-accounts. No secrets."""
+    """`company_id` is the default company, `clients` the companies of the provider's sub-accounts.
+
+    `workspace_external_id` is the provider's tenant that the credentials act in; None while it has not told one. No
+    secrets.
+    """
 
     id: AccountId
     provider: str
     channel: str
     company_id: CompanyId
     base_url: str | None = None
+    workspace_external_id: str | None = None
     clients: Mapping[str, CompanyId] = field(default_factory=dict)
 
     def company_of(self, client_external_id: str | None) -> CompanyId:

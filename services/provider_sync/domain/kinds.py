@@ -49,8 +49,9 @@ STEP = Kind(
 LEAD = Kind(
     name="lead",
     table="leads",
-    identity=(Field("key"),),
+    identity=(Field("key"), Field("channel")),
     fields=_texts("external_id email profile_url first_name last_name company_name title phone location"),
+    derived=(Field("profile"),),
     has_company=False,
 )
 CONVERSATION = Kind(
@@ -77,6 +78,8 @@ MESSAGE = Kind(
         Field("stated_step", "integer", told=True),
         Field("occurred_at", "timestamptz", told=True),
         Field("in_reply_to_id", "uuid", told=True),
+        Field("manual", "boolean", told=True),
+        Field("inmail", "boolean", told=True),
         *_texts("from_address to_address subject body_text body_html internet_message_id"),
     ),
     derived=(Field("step_number", "integer", told=True), Field("step_source", told=True)),

@@ -141,6 +141,8 @@ class _Reader:
             body_text=seen.body_text,
             body_html=seen.body_html,
             internet_message_id=seen.internet_message_id,
+            manual=seen.is_manual,
+            inmail=seen.is_inmail,
             in_reply_to_id=None if seen.in_reply_to_key is None else self._id(MESSAGE, seen.in_reply_to_key),
         )
         # The rank says how the step is known, which may be worse than how the message is.
@@ -170,7 +172,7 @@ class _Reader:
         return self._add(CAMPAIGN, external_id, (external_id, self._account.channel), fields)
 
     def _lead(self, key: str, fields: dict[str, Stated] | None = None) -> UUID:
-        return self._add(LEAD, key, (key,), fields)
+        return self._add(LEAD, key, (key, self._account.channel), fields)
 
     def _conversation(self, key: str, fields: dict[str, Stated]) -> UUID:
         return self._add(CONVERSATION, key, (key, self._account.channel), fields)

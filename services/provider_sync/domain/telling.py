@@ -61,9 +61,8 @@ def _message(row: Row, _: Account) -> Event | None:
     if "direction" not in row.values:
         return None
     _key, channel = row.identity
-    values = _of(
-        row, "campaign_id", "lead_id", "conversation_id", "direction", "step_source", "occurred_at", "in_reply_to_id"
-    )
+    same = "campaign_id lead_id conversation_id direction step_source occurred_at in_reply_to_id manual inmail"
+    values = _of(row, *same.split())
     step = row.values.get("step_number")
     return MessageRecordedV1.model_validate(
         {**_common(row), "message_id": row.id, "channel": channel, "sequence_step_number": step, **values}

@@ -44,12 +44,18 @@ async def open_account(
     registered at the provider. The URL's token is kept sealed, and the door gets its hash only.
 
     Raises:
-        Invalid: an unknown provider or company, credentials other than the provider wants, a forbidden base URL.
+        Invalid: an unknown provider or company, credentials other than the provider wants, a base URL that is forbidden
+            or missing, sub-accounts at a provider that has none.
     """
     provider = providers.get(body.provider)
     if provider is None:
         known = ", ".join(sorted(providers))
         raise Invalid(f"provider is not one of this build: {known}", pointer="/provider")
+    if body.client_companies and not provider.has_clients:
+        raise Invalid(
+            f"{provider.name} accounts have no sub-accounts: each is one company's, so open one account per company",
+            pointer="/client_companies",
+        )
     account = Account(
         id=AccountId(new_id()),
         provider=provider.name,
@@ -155,6 +161,11 @@ def _checked_credentials(body: NewAccount, provider: Provider) -> str:
 
 def _checked_base_url(given: str | None, provider: Provider, hosts: frozenset[str]) -> str | None:
     if given is None:
+        if provider.needs_base_url:
+            raise Invalid(
+                f"base_url is needed: {provider.name} has no address of its own, each customer has one",
+                pointer="/base_url",
+            )
         return None
     try:
         url = urlsplit(given)
@@ -180,6 +191,7 @@ def _shown(row: asyncpg.Record) -> AccountOut:
         client_companies={
             client: public_id("cmp", company) for client, company in zip(row["clients"], row["companies"], strict=True)
         },
+        workspace_external_id=row["workspace_external_id"],
         status=row["status"],
         webhook_endpoint=WebhookEndpointOut(
             status=row["endpoint_status"], error=row["endpoint_error"], last_webhook_at=row["last_webhook_at"]

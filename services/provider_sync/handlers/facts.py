@@ -12,6 +12,7 @@ from libs.messaging.work import UnitOfWork
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.kinds import CAMPAIGN, KINDS, LEAD, MESSAGE, Kind
 from services.provider_sync.domain.merging import Joined, Row, State, join, provenance, source_of
+from services.provider_sync.domain.people import profile_of
 from services.provider_sync.domain.statements import Stating, Told, gather
 from services.provider_sync.domain.telling import tell
 from services.provider_sync.repository.entities import EntityRepository
@@ -98,7 +99,8 @@ class _Keeper:
         return new | known.keys()
 
     def _complete(self, kind: Kind, joined: Joined, before: Row | None) -> Joined:
-        """With what follows from the fields: the company, a message's step, the next revision."""
+        """With what follows from the fields: the company, a message's step, a lead's profile, the next
+        revision."""
         row, changed = joined.row, set(joined.changed)
         if kind is not LEAD:
             row.company_id = self._company(kind, row)
@@ -109,6 +111,8 @@ class _Keeper:
             row.values["step_source"] = source_of(row.versions["stated_step"]).value
             if before is None or any(before.values.get(n) != row.values[n] for n in ("step_number", "step_source")):
                 changed |= {"step_number", "step_source"}
+        if kind is LEAD and "profile_url" in changed:
+            row.values["profile"] = profile_of(str(row.values["profile_url"]))
         if before is not None and provenance(before.sources) is not provenance(row.sources):
             changed.add("sources")
         if changed or before is None:

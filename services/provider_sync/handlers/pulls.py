@@ -8,7 +8,7 @@ from uuid import UUID
 from libs.contracts.events import SyncCompletedV1
 from libs.ids import entity_id
 from libs.messaging.work import UnitOfWork
-from libs.providers.capabilities import Pulls
+from libs.providers.capabilities import CampaignPulls, Pulls, require
 from libs.providers.sightings import Reading, Source
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import Job, JobKind
@@ -17,15 +17,18 @@ from services.provider_sync.domain.statements import Told
 from services.provider_sync.handlers.facts import record
 
 
-async def read(job: Job, provider: Pulls) -> Reading:
-    """Ask the provider for the messages of some leads, or for a campaign."""
+async def read(job: Job, client: object, provider: str) -> Reading:
+    """Ask the provider for the messages of some leads, or for a campaign: each needs no more than its own capability.
+
+    Raises:
+        Unsupported: this provider cannot be asked.
+    """
     campaign = job.payload["campaign_external_id"]
-    if job.kind is JobKind.REPAIR:
-        return await provider.read_messages(campaign, job.payload["lead_keys"])
-    lead_key = job.payload["lead_key"]
-    if lead_key is not None:
-        return await provider.read_messages(campaign, [lead_key])
-    return await provider.read_campaign(campaign)
+    leads = job.payload["lead_keys"] if job.kind is JobKind.REPAIR else job.payload["lead_key"]
+    if leads is None:
+        return await require(client, CampaignPulls, provider).read_campaign(campaign)  # type: ignore[type-abstract]
+    pulls = require(client, Pulls, provider)  # type: ignore[type-abstract]
+    return await pulls.read_messages(campaign, [leads] if isinstance(leads, str) else leads)
 
 
 async def keep(job: Job, account: Account, reading: Reading, work: UnitOfWork) -> None:

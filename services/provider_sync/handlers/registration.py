@@ -1,4 +1,8 @@
-"""Telling a provider where to post: a write, so it is noted as sent before it is made and never repeated on a guess."""
+"""Telling a provider where to post: a write, so it is noted as sent before it is made and never repeated on a guess.
+
+A provider whose registration looks first and completes what is there (`Provider.may_register_again`) needs no guess: with
+it a registration of many parts that broke off midway is made whole by the next attempt.
+"""
 
 from __future__ import annotations
 
@@ -38,26 +42,27 @@ class Begun:
     error: AnswerUnknown | None = None
 
 
-async def begin(job: Job, work: UnitOfWork) -> Begun:
+async def begin(job: Job, work: UnitOfWork, *, may_repeat: bool) -> Begun:
     """Note that the registration is about to be sent: to be committed before it is.
 
-    An endpoint that is still `sent` was left so by a crash. Then nobody knows, and it is not sent again.
+    An endpoint that is still `sent` was left so by a crash. Then nobody knows, and it is sent again only if it
+    `may_repeat`.
     """
     endpoints = EndpointRepository(work.session)
     endpoint = await endpoints.lock(endpoint_id(job))
     if endpoint is None:
         raise TenantMismatch("the endpoint to be registered is none of this organization's")
-    if endpoint.status == "sent":
+    if endpoint.status == "sent" and not may_repeat:
         await endpoints.settle(endpoint.id, "unknown", error=_ADVICE)
         return Begun(error=AnswerUnknown(_ADVICE))
-    if endpoint.status != "ready":
+    if endpoint.status not in ("ready", "sent"):
         return Begun()
     await endpoints.settle(endpoint.id, "sent")
     return Begun(token=endpoint.token)
 
 
-async def register(registrar: WebhookRegistration, url: str) -> Outcome:
-    """Make the call. Never raises a platform error: whatever happened is an outcome to be kept."""
+async def register(registrar: WebhookRegistration, url: str, *, may_repeat: bool) -> Outcome:
+    """Make the calls. Never raises a platform error: whatever happened is an outcome to be kept."""
     with watching() as writes:
         try:
             return Outcome("registered", provider_webhook_id=await registrar.register_webhook(url=url, name=NAME))
@@ -68,6 +73,8 @@ async def register(registrar: WebhookRegistration, url: str) -> Outcome:
                 return Outcome("ready" if isinstance(error, TransientError) else "failed", error=error)
             if isinstance(error, ProviderRefused):
                 return Outcome("failed", error=error)
+            if may_repeat and isinstance(error, TransientError):
+                return Outcome("ready", error=error)
             return Outcome("unknown", error=AnswerUnknown(f"{_ADVICE} ({error})"))
 
 

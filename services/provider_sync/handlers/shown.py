@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,10 +16,12 @@ from libs.ids import parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
 from services.provider_sync.domain.merging import provenance
+from services.provider_sync.domain.people import MOST_SHOWN
 from services.provider_sync.repository.lists import ShownRepository
 from services.provider_sync.schemas import (
     CampaignDetail,
     CampaignOut,
+    Channel,
     ConversationDetail,
     ConversationOut,
     LeadDetail,
@@ -30,7 +34,7 @@ Position = tuple[datetime, UUID]
 
 
 async def list_campaigns(
-    work: UnitOfWork, cursors: Cursors, *, channel: str, after: str | None, limit: int
+    work: UnitOfWork, cursors: Cursors, *, channel: Channel, after: str | None, limit: int
 ) -> Page[CampaignOut]:
     """Newest first."""
     shown, query = ShownRepository(work.session), f"campaigns {channel}"
@@ -41,11 +45,11 @@ async def list_campaigns(
         has_more=more,
         next_cursor=_cursor(cursors, work, query, rows[-1], "created_at") if more else None,
         as_of=now(),
-        last_webhook_at=await shown.last_webhook_at(),
+        last_webhook_at=await shown.last_webhook_at(channel=channel),
     )
 
 
-async def show_campaign(work: UnitOfWork, *, channel: str, campaign_id: str) -> CampaignDetail:
+async def show_campaign(work: UnitOfWork, *, channel: Channel, campaign_id: str) -> CampaignDetail:
     shown = ShownRepository(work.session)
     row = _found("cam", await shown.campaign(channel, parse_public_id("cam", campaign_id)))
     heard = await shown.last_webhook_at(row["account_id"])
@@ -53,44 +57,59 @@ async def show_campaign(work: UnitOfWork, *, channel: str, campaign_id: str) -> 
 
 
 async def list_leads(
-    work: UnitOfWork, cursors: Cursors, *, campaign_id: str | None, email: str | None, after: str | None, limit: int
+    work: UnitOfWork,
+    cursors: Cursors,
+    *,
+    channel: Channel | None,
+    campaign_id: str | None,
+    email: str | None,
+    after: str | None,
+    limit: int,
 ) -> Page[LeadOut]:
-    """Newest first. A campaign that does not exist has no leads."""
-    shown, query = ShownRepository(work.session), f"leads {campaign_id or ''} {email or ''}"
+    """Newest first, over all channels unless one is named. A campaign that does not exist has no leads."""
+    shown, query = ShownRepository(work.session), f"leads {channel or ''} {campaign_id or ''} {email or ''}"
     position = _timed(cursors.read(after, org_id=work.org_id, query=query))
     campaign = None if campaign_id is None else parse_public_id("cam", campaign_id)
     address = None if email is None else email.strip().lower()
-    rows, more = page(await shown.leads(position, limit, campaign_id=campaign, email=address), limit)
+    found = await shown.leads(position, limit, channel=channel, campaign_id=campaign, email=address)
+    rows, more = page(found, limit)
     return Page(
-        data=[_lead(row) for row in rows],
+        data=await _leads(shown, rows),
         has_more=more,
         next_cursor=_cursor(cursors, work, query, rows[-1], "created_at") if more else None,
         as_of=now(),
-        last_webhook_at=await shown.last_webhook_at(),
+        last_webhook_at=await shown.last_webhook_at(channel=channel),
     )
 
 
 async def show_lead(work: UnitOfWork, *, lead_id: str) -> LeadDetail:
     shown = ShownRepository(work.session)
     row = _found("led", await shown.lead(parse_public_id("led", lead_id)))
+    (lead,) = await _leads(shown, [row])
     heard = await shown.last_webhook_at(row["account_id"])
-    return LeadDetail(**dict(_lead(row)), as_of=now(), last_webhook_at=heard)
+    return LeadDetail(**dict(lead), as_of=now(), last_webhook_at=heard)
 
 
 async def list_conversations(
-    work: UnitOfWork, cursors: Cursors, *, campaign_id: str | None, after: str | None, limit: int
+    work: UnitOfWork,
+    cursors: Cursors,
+    *,
+    channel: Channel | None,
+    campaign_id: str | None,
+    after: str | None,
+    limit: int,
 ) -> Page[ConversationOut]:
-    """Newest activity first."""
-    shown, query = ShownRepository(work.session), f"conversations {campaign_id or ''}"
+    """Newest activity first, over all channels unless one is named."""
+    shown, query = ShownRepository(work.session), f"conversations {channel or ''} {campaign_id or ''}"
     position = _maybe_timed(cursors.read(after, org_id=work.org_id, query=query))
     campaign = None if campaign_id is None else parse_public_id("cam", campaign_id)
-    rows, more = page(await shown.conversations(position, limit, campaign_id=campaign), limit)
+    rows, more = page(await shown.conversations(position, limit, channel=channel, campaign_id=campaign), limit)
     return Page(
         data=[_conversation(row) for row in rows],
         has_more=more,
         next_cursor=_cursor(cursors, work, query, rows[-1], "last_activity_at") if more else None,
         as_of=now(),
-        last_webhook_at=await shown.last_webhook_at(),
+        last_webhook_at=await shown.last_webhook_at(channel=channel),
     )
 
 
@@ -156,11 +175,20 @@ def _campaign(row: asyncpg.Record) -> CampaignOut:
     )
 
 
-def _lead(row: asyncpg.Record) -> LeadOut:
+async def _leads(shown: ShownRepository, rows: Sequence[asyncpg.Record]) -> list[LeadOut]:
+    others: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
+    for other in await shown.same_people(rows, MOST_SHOWN) if rows else ():
+        others[other["lead_id"]].append(other)
+    return [_lead(row, others[row["id"]]) for row in rows]
+
+
+def _lead(row: asyncpg.Record, others: Sequence[asyncpg.Record]) -> LeadOut:
     return LeadOut(
         id=public_id("led", row["id"]),
         account_id=public_id("acc", row["account_id"]),
-        **_same(row, "external_id email profile_url first_name last_name company_name title phone location"),
+        channels=sorted({row["channel"], *(other["channel"] for other in others)}),
+        same_person=[public_id("led", other["id"]) for other in others],
+        **_same(row, "channel external_id email profile_url first_name last_name company_name title phone location"),
         **_same(row, "created_at updated_at"),
     )
 
@@ -172,7 +200,10 @@ def _conversation(row: asyncpg.Record) -> ConversationOut:
         company_id=public_id("cmp", row["company_id"]),
         campaign_id=_id("cam", row["campaign_id"]),
         lead_id=_id("led", row["lead_id"]),
-        **_same(row, "channel lead_email external_id subject category sentiment last_activity_at last_direction"),
+        **_same(
+            row,
+            "channel lead_email lead_profile_url external_id subject category sentiment last_activity_at last_direction",
+        ),
     )
 
 
@@ -185,5 +216,8 @@ def _message(row: asyncpg.Record) -> MessageOut:
         in_reply_to_id=_id("msg", row["in_reply_to_id"]),
         sequence_step_number=row["step_number"],
         source=provenance(row["sources"]).value,
-        **_same(row, "channel direction occurred_at subject from_address to_address body_text body_html step_source"),
+        **_same(
+            row,
+            "channel direction occurred_at subject from_address to_address body_text body_html step_source manual inmail",
+        ),
     )

@@ -33,7 +33,7 @@ class AccountRepository:
         """Those of the org's accounts that are among `ids`."""
         rows = await self._session.fetch(
             """
-            SELECT a.id, a.provider, a.channel, a.company_id, a.base_url,
+            SELECT a.id, a.provider, a.channel, a.company_id, a.base_url, a.workspace_external_id,
               array_agg(c.client_external_id) FILTER (WHERE c.company_id IS NOT NULL) AS clients,
               array_agg(c.company_id) FILTER (WHERE c.company_id IS NOT NULL) AS companies
             FROM accounts a LEFT JOIN client_companies c ON c.org_id = a.org_id AND c.account_id = a.id
@@ -49,6 +49,7 @@ class AccountRepository:
                 channel=row["channel"],
                 company_id=row["company_id"],
                 base_url=row["base_url"],
+                workspace_external_id=row["workspace_external_id"],
                 clients=dict(zip(row["clients"] or (), row["companies"] or (), strict=True)),
             )
             for row in rows
@@ -81,6 +82,19 @@ class AccountRepository:
             list(account.clients.values()),
         )
 
+    async def learn_workspace(self, account_id: AccountId, external_id: str) -> str:
+        """Keep the account's workspace, once; answers the one that is kept."""
+        found = await self._session.fetchval(
+            """
+            UPDATE accounts SET workspace_external_id = coalesce(workspace_external_id, $3)
+            WHERE org_id = $1 AND id = $2 RETURNING workspace_external_id
+            """,
+            self._session.org_id,
+            account_id,
+            external_id,
+        )
+        return str(found)
+
     async def sealed_credentials(self, account_id: AccountId) -> bytes | None:
         found = await self._session.fetchval(
             "SELECT credentials FROM accounts WHERE org_id = $1 AND id = $2", self._session.org_id, account_id
@@ -104,7 +118,7 @@ class AccountRepository:
 
 # Ids are UUIDv7, so they sort by age.
 _SHOWN = """
-    SELECT a.id, a.provider, a.channel, a.name, a.base_url, a.company_id, a.status, a.created_at,
+    SELECT a.id, a.provider, a.channel, a.name, a.base_url, a.company_id, a.workspace_external_id, a.status, a.created_at,
       e.status AS endpoint_status, e.error AS endpoint_error, e.last_webhook_at,
       ARRAY(SELECT c.client_external_id FROM client_companies c WHERE c.org_id = a.org_id AND c.account_id = a.id
             ORDER BY c.client_external_id) AS clients,

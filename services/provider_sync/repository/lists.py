@@ -1,7 +1,10 @@
 """What is shown: pages by keyset, newest first, and single rows. Row-level security decides which rows there are."""
 
+# ruff: noqa: S608 - only the texts at the end are put into statements; every value is a parameter
+
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -40,24 +43,58 @@ class ShownRepository:
         )
 
     async def leads(
-        self, after: tuple[datetime, UUID] | None, limit: int, *, campaign_id: UUID | None, email: str | None
+        self,
+        after: tuple[datetime, UUID] | None,
+        limit: int,
+        *,
+        channel: str | None,
+        campaign_id: UUID | None,
+        email: str | None,
     ) -> list[asyncpg.Record]:
+        """Newest first. Those of a campaign are those to whom or by whom anything happened in it."""
         at, identifier = after or (None, None)
+        # In the text only when asked for: behind an OR the planner could not begin with it.
+        of_campaign = _LEADS_OF_CAMPAIGN if campaign_id is not None else "$7::uuid IS NULL"
         return await self._session.fetch(
-            """
+            f"""
             SELECT * FROM leads l WHERE l.org_id = $1
               AND ($2::timestamptz IS NULL OR (l.created_at, l.id) < ($2, $3::uuid))
               AND ($4::text IS NULL OR l.email = $4)
-              AND ($5::uuid IS NULL OR EXISTS (SELECT 1 FROM conversations c
-                WHERE c.org_id = l.org_id AND c.lead_id = l.id AND c.campaign_id = $5))
+              AND ($5::text IS NULL OR l.channel = $5)
+              AND {of_campaign}
             ORDER BY l.created_at DESC, l.id DESC LIMIT $6
             """,
             self._session.org_id,
             at,
             identifier,
             email,
-            campaign_id,
+            channel,
             limit + 1,
+            campaign_id,
+        )
+
+    async def same_people(self, leads: Sequence[asyncpg.Record], most: int) -> list[asyncpg.Record]:
+        """(lead_id, id, channel) of other leads with the address or the LinkedIn profile of one of these; per lead at most
+        `most`. Empty texts say that there is none, and equal nothing."""
+        return await self._session.fetch(
+            """
+            SELECT one.id AS lead_id, other.id, other.channel
+            FROM unnest($2::uuid[], $3::text[], $4::text[]) AS one (id, email, profile),
+            LATERAL (
+              (SELECT o.id, o.channel FROM leads o
+                WHERE o.org_id = $1 AND o.email = one.email AND one.email <> '' AND o.id <> one.id LIMIT $5)
+              UNION
+              (SELECT o.id, o.channel FROM leads o
+                WHERE o.org_id = $1 AND o.profile = one.profile AND o.profile <> '' AND o.id <> one.id LIMIT $5)
+              ORDER BY id LIMIT $5
+            ) AS other
+            ORDER BY lead_id, id
+            """,
+            self._session.org_id,
+            [lead["id"] for lead in leads],
+            [lead["email"] for lead in leads],
+            [lead["profile"] for lead in leads],
+            most,
         )
 
     async def lead(self, lead_id: UUID) -> asyncpg.Record | None:
@@ -66,22 +103,33 @@ class ShownRepository:
         )
 
     async def conversations(
-        self, after: tuple[datetime | None, UUID] | None, limit: int, *, campaign_id: UUID | None
+        self,
+        after: tuple[datetime | None, UUID] | None,
+        limit: int,
+        *,
+        channel: str | None,
+        campaign_id: UUID | None,
     ) -> list[asyncpg.Record]:
-        """Newest activity first; those without any known time last."""
+        """Newest activity first; those without any known time last.
+
+        Those of a campaign are those with a message of it: a thread on LinkedIn outlives the campaign that began it.
+        """
         at, identifier = after or (None, None)
+        of_campaign = _CONVERSATIONS_OF_CAMPAIGN if campaign_id is not None else "$6::uuid IS NULL"
         return await self._session.fetch(
             f"""{_CONVERSATION} WHERE c.org_id = $1
               AND ($2::uuid IS NULL OR (coalesce(c.last_activity_at, '-infinity'), c.id)
                 < (coalesce($3::timestamptz, '-infinity'), $2))
-              AND ($4::uuid IS NULL OR c.campaign_id = $4)
+              AND ($4::text IS NULL OR c.channel = $4)
+              AND {of_campaign}
             ORDER BY coalesce(c.last_activity_at, '-infinity') DESC, c.id DESC LIMIT $5
             """,
             self._session.org_id,
             identifier,
             at,
-            campaign_id,
+            channel,
             limit + 1,
+            campaign_id,
         )
 
     async def conversation(self, conversation_id: UUID) -> asyncpg.Record | None:
@@ -107,22 +155,33 @@ class ShownRepository:
             limit + 1,
         )
 
-    async def last_webhook_at(self, account_id: UUID | None = None) -> datetime | None:
-        """When the account (None: any of which the caller sees a campaign) was last heard of."""
+    async def last_webhook_at(self, account_id: UUID | None = None, *, channel: str | None = None) -> datetime | None:
+        """When the account (None: any of which the caller sees a campaign, on this channel) was last heard of."""
         found = await self._session.fetchval(
             """
             SELECT max(e.last_webhook_at) FROM endpoints e WHERE e.org_id = $1
               AND CASE WHEN $2::uuid IS NULL
-                THEN EXISTS (SELECT 1 FROM campaigns c WHERE c.org_id = e.org_id AND c.account_id = e.account_id)
+                THEN EXISTS (SELECT 1 FROM campaigns c WHERE c.org_id = e.org_id AND c.account_id = e.account_id
+                  AND ($3::text IS NULL OR c.channel = $3))
                 ELSE e.account_id = $2 END
             """,
             self._session.org_id,
             account_id,
+            channel,
         )
         return found if isinstance(found, datetime) else None
 
 
 _CONVERSATION = """
-    SELECT c.*, l.email AS lead_email
+    SELECT c.*, l.email AS lead_email, l.profile_url AS lead_profile_url
     FROM conversations c LEFT JOIN leads l ON l.org_id = c.org_id AND l.id = c.lead_id
 """
+
+_LEADS_OF_CAMPAIGN = """l.id IN (
+    SELECT c.lead_id FROM conversations c WHERE c.org_id = $1 AND c.campaign_id = $7
+    UNION SELECT m.lead_id FROM messages m WHERE m.org_id = $1 AND m.campaign_id = $7
+    UNION SELECT e.lead_id FROM engagements e WHERE e.org_id = $1 AND e.campaign_id = $7)"""
+
+_CONVERSATIONS_OF_CAMPAIGN = """c.id IN (
+    SELECT o.id FROM conversations o WHERE o.org_id = $1 AND o.campaign_id = $6
+    UNION SELECT m.conversation_id FROM messages m WHERE m.org_id = $1 AND m.campaign_id = $6)"""

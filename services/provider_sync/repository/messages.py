@@ -15,14 +15,14 @@ class HeldMessages:
         self._session = session
 
     async def of_campaign(self, campaign_id: UUID) -> list[OurMessage]:
-        """Its messages by natural key. An outbound one without a `sent:` key is of a kind that no provider lists."""
+        """Its messages by natural key. Outbound ones with other keys than these are of a kind that no provider lists."""
         rows = await self._session.fetch(
             """
             SELECT m.key, m.direction, m.occurred_at, l.key AS lead_key,
               (m.versions -> 'direction' ->> 0)::timestamptz AS seen_at
             FROM messages m JOIN leads l ON l.org_id = m.org_id AND l.id = m.lead_id
             WHERE m.org_id = $1 AND m.campaign_id = $2
-              AND (m.direction = 'inbound' OR (m.direction = 'outbound' AND m.key LIKE 'sent:%'))
+              AND (m.direction = 'inbound' OR (m.direction = 'outbound' AND (m.key LIKE 'sent:%' OR m.key LIKE 'manual:%')))
             """,
             self._session.org_id,
             campaign_id,
