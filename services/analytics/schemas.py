@@ -66,14 +66,20 @@ class ProvenanceOut(BaseModel):
 
 
 class CompletenessOut(BaseModel):
-    """`open_drift`: messages by which we are known to differ from the provider. `last_reconciled_at` null: never compared."""
+    """`open_drift`: messages by which we are known to differ from the provider.
+
+    `last_reconciled_at` null: never compared. Where the provider cannot list its messages it stays so.
+    """
 
     open_drift: int
     last_reconciled_at: str | None
 
 
 class FiguresOut(BaseModel):
-    """`undated_left_out`: messages that no window can hold, for nobody knows their time."""
+    """`metrics` and `rates` are those of the row's channel (services/analytics/metrics.py); none while it is unknown.
+
+    `undated_left_out`: messages that no window can hold, for nobody knows their time.
+    """
 
     metrics: dict[str, FigureOut]
     rates: dict[str, RateOut]
@@ -121,7 +127,10 @@ class CampaignFiguresPage(FigurePage):
 
 
 class StepFiguresPage(FigurePage):
+    """`channels_without_steps`: of the campaigns asked for some are of these, whose providers tell no steps; none is shown."""
+
     data: list[StepFiguresOut]
+    channels_without_steps: list[str]
 
 
 class BucketOut(BaseModel):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Literal
 from uuid import UUID
 
-from services.analytics.metrics import NAMES, RATES
+from services.analytics.metrics import CHANNELS, MetricSet, Part
 
 Key = tuple[UUID, int | None]  # campaign, step number (None: the whole campaign)
+
+# Of a campaign whose channel nobody told yet nothing can be said.
+NOTHING = MetricSet(metrics=(), rates=(), tells_steps=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,41 +75,48 @@ class Completeness:
 
 @dataclass(slots=True)
 class Figures:
-    """All metrics of one campaign or step."""
+    """All metrics of one campaign or step: those of its channel, and no others."""
 
-    metrics: dict[str, Figure] = field(default_factory=lambda: {name: Figure() for name in NAMES})
+    counted: MetricSet
+    metrics: dict[str, Figure] = field(init=False)
     days: dict[date, dict[str, Figure]] = field(default_factory=dict)
     provenance: Provenance = field(default_factory=Provenance)
 
-    def rates(self) -> dict[str, Rate]:
-        return {rate.name: self._rate(rate.numerator, rate.denominator) for rate in RATES}
+    def __post_init__(self) -> None:
+        self.metrics = self.zeros()
 
-    def _rate(
-        self, numerator: tuple[str, Literal["total", "unique"]], denominator: tuple[str, Literal["total", "unique"]]
-    ) -> Rate:
+    def zeros(self) -> dict[str, Figure]:
+        return {name: Figure() for name in self.counted.names}
+
+    def rates(self) -> dict[str, Rate]:
+        return {rate.name: self._rate(rate.numerator, rate.denominator) for rate in self.counted.rates}
+
+    def _rate(self, numerator: Part, denominator: Part) -> Rate:
         above = getattr(self.metrics[numerator[0]], numerator[1])
         below = getattr(self.metrics[denominator[0]], denominator[1])
         value = round(above / below, 6) if below else None
         return Rate(value, ".".join(numerator), above, ".".join(denominator), below)
 
 
-def tabulate(keys: Sequence[Key], totals: Iterable[Count], by_day: Iterable[Count]) -> dict[Key, Figures]:
-    """Figures for each key, zeros where nothing was counted; days only where something was."""
-    tables = {key: Figures() for key in keys}
+def tabulate(
+    channels: Mapping[Key, str | None], totals: Iterable[Count], by_day: Iterable[Count]
+) -> dict[Key, Figures]:
+    """Figures for each key by its channel, zeros where nothing was counted; days only where something was."""
+    tables = {key: Figures(CHANNELS.get(channel or "", NOTHING)) for key, channel in channels.items()}
     for count in totals:
         figures = tables.get((count.campaign_id, count.step))
-        if figures is not None:
+        if figures is not None and count.metric in figures.metrics:
             figures.metrics[count.metric] = Figure(count.total, count.leads, count.undated)
             figures.provenance.webhook += count.webhook
             figures.provenance.pull += count.pull
             figures.provenance.inferred += count.inferred
-    days: Mapping[Key, dict[date, dict[str, Figure]]] = defaultdict(dict)
     for count in by_day:
-        if count.day is not None:
-            day = days[count.campaign_id, count.step].setdefault(count.day, {name: Figure() for name in NAMES})
+        figures = tables.get((count.campaign_id, count.step))
+        if figures is not None and count.day is not None and count.metric in figures.metrics:
+            day = figures.days.setdefault(count.day, figures.zeros())
             day[count.metric] = Figure(count.total, count.leads)
-    for key, figures in tables.items():
-        figures.days = dict(sorted(days.get(key, {}).items()))
+    for figures in tables.values():
+        figures.days = dict(sorted(figures.days.items()))
     return tables
 
 

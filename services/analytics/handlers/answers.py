@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -52,8 +52,8 @@ async def campaign_figures(query: FigureQuery, work: UnitOfWork, *, cursors: Cur
     position = cursors.read(query.after, org_id=work.org_id, query=name)
     after = None if position is None else UUID(position[0])
     found, has_more = page(await rows.campaigns(filters, after, query.limit + 1), query.limit)
-    keys: list[Key] = [(row["campaign_id"], None) for row in found]
-    table = await _Table.read(rows, keys, by_step=False, query=query, window=window)
+    channels: dict[Key, str | None] = {(row["campaign_id"], None): row["channel"] for row in found}
+    table = await _Table.read(rows, channels, by_step=False, query=query, window=window)
     data = [
         CampaignFiguresOut(
             campaign_id=public_id("cam", row["campaign_id"]),
@@ -72,15 +72,18 @@ async def campaign_figures(query: FigureQuery, work: UnitOfWork, *, cursors: Cur
 
 
 async def step_figures(query: FigureQuery, work: UnitOfWork, *, cursors: Cursors) -> StepFiguresPage:
-    """A page of sequence steps by campaign and number, each with its figures; raises as `campaign_figures`."""
+    """A page of sequence steps by campaign and number, each with its figures; raises as `campaign_figures`.
+
+    Campaigns of a channel that tells no steps have none here; the page names the channel.
+    """
     rows = FigureRepository(work.session)
     filters, window = await _asked(query, rows)
     name = _name_of("sequence-steps", query)
     position = cursors.read(query.after, org_id=work.org_id, query=name)
     after = None if position is None else (UUID(position[0]), int(position[1]))
     found, has_more = page(await rows.steps(filters, after, query.limit + 1), query.limit)
-    keys: list[Key] = [(row["campaign_id"], row["number"]) for row in found]
-    table = await _Table.read(rows, keys, by_step=True, query=query, window=window)
+    channels: dict[Key, str | None] = {(row["campaign_id"], row["number"]): row["channel"] for row in found}
+    table = await _Table.read(rows, channels, by_step=True, query=query, window=window)
     data = [
         StepFiguresOut(
             step_id=_optional_id("stp", row["step_id"]),
@@ -97,7 +100,11 @@ async def step_figures(query: FigureQuery, work: UnitOfWork, *, cursors: Cursors
         for row in found
     ]
     last = [str(found[-1]["campaign_id"]), found[-1]["number"]] if has_more else None
-    return StepFiguresPage(data=data, **await _page(work, table, window, cursors, name, last))
+    return StepFiguresPage(
+        data=data,
+        channels_without_steps=await rows.channels_without_steps(filters),
+        **await _page(work, table, window, cursors, name, last),
+    )
 
 
 async def ledger_of(work: UnitOfWork, *, settle_seconds: float) -> LedgerOut:
@@ -154,14 +161,15 @@ class _Table:
 
     @classmethod
     async def read(
-        cls, rows: FigureRepository, keys: Sequence[Key], *, by_step: bool, query: FigureQuery, window: Window
-    ) -> _Table:
-        campaigns = sorted({campaign for campaign, _ in keys})
+        cls, rows: FigureRepository, channels: Mapping[Key, str | None], *, by_step: bool, query: FigureQuery,
+        window: Window,
+    ) -> _Table:  # fmt: skip
+        campaigns = sorted({campaign for campaign, _ in channels})
         totals = await rows.counts(campaigns, by_step=by_step, by_day=False, window=window)
         days = []
         if query.series == "day":
             days = await rows.counts(campaigns, by_step=by_step, by_day=True, window=window)
-        table = cls(query, tabulate(keys, totals, days))
+        table = cls(query, tabulate(channels, totals, days))
         if not window.is_open:
             table.left_out = await rows.undated(campaigns, by_step=by_step)
         table.completeness = await rows.completeness(campaigns)

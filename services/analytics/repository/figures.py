@@ -10,7 +10,7 @@ import asyncpg
 
 from libs.database.engine import TenantSession
 from services.analytics.domain.figures import Completeness, Count, Window
-from services.analytics.metrics import ENGAGEMENT_KINDS
+from services.analytics.metrics import ENGAGEMENTS, WITHOUT_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +48,14 @@ class FigureRepository:
         )
 
     async def campaigns(self, filters: Filters, after: UUID | None, limit: int) -> list[asyncpg.Record]:
+        """Campaigns by id. The channel of one that is known by its children alone is theirs."""
         return await self._session.fetch(
             """
-            SELECT campaign_id, account_id, company_id, provider, channel, name, status FROM campaigns
+            SELECT * FROM (
+              SELECT c.org_id, c.campaign_id, c.account_id, c.company_id, c.provider, c.name, c.status, coalesce(c.channel,
+                (SELECT m.channel FROM messages m WHERE m.org_id = c.org_id AND m.campaign_id = c.campaign_id LIMIT 1),
+                (SELECT e.channel FROM engagements e WHERE e.org_id = c.org_id AND e.campaign_id = c.campaign_id LIMIT 1)
+              ) AS channel FROM campaigns c) AS known
             WHERE org_id = $1 AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
               AND ($4::text IS NULL OR channel = $4) AND ($5::uuid IS NULL OR campaign_id > $5)
             ORDER BY campaign_id LIMIT $6
@@ -64,7 +69,10 @@ class FigureRepository:
         )
 
     async def steps(self, filters: Filters, after: tuple[UUID, int] | None, limit: int) -> list[asyncpg.Record]:
-        """Steps by (campaign, number): those told of, and those known only by what they sent or what was done with it."""
+        """Steps by (campaign, number): those told of, and those known only by what they sent or what was done with it.
+
+        Not of channels whose providers tell no steps: what is known of some would look like all.
+        """
         return await self._session.fetch(
             """
             WITH known AS (
@@ -81,11 +89,16 @@ class FigureRepository:
                WHERE org_id = $1 AND campaign_id IS NOT NULL AND step_number IS NOT NULL
                  AND ($2::uuid IS NULL OR campaign_id = $2) AND ($3::uuid IS NULL OR account_id = $3)
                  AND ($5::uuid IS NULL OR (campaign_id, step_number) > ($5, $6)) GROUP BY 1, 2)
-            ), page AS (
-              SELECT k.campaign_id, k.number, c.account_id, c.company_id, c.channel, c.name AS campaign_name
+            ), labelled AS (
+              SELECT k.campaign_id, k.number, c.account_id, c.company_id, c.name AS campaign_name, coalesce(c.channel,
+                (SELECT m.channel FROM messages m WHERE m.org_id = $1 AND m.campaign_id = k.campaign_id LIMIT 1),
+                (SELECT e.channel FROM engagements e WHERE e.org_id = $1 AND e.campaign_id = k.campaign_id LIMIT 1)
+              ) AS channel
               FROM known k JOIN campaigns c ON c.org_id = $1 AND c.campaign_id = k.campaign_id
-              WHERE $4::text IS NULL OR c.channel = $4
-              ORDER BY k.campaign_id, k.number LIMIT $7
+            ), page AS (
+              SELECT * FROM labelled
+              WHERE ($4::text IS NULL OR channel = $4) AND coalesce(channel, '') <> ALL ($8::text[])
+              ORDER BY campaign_id, number LIMIT $7
             )
             SELECT p.*, s.step_id, s.name, s.delay_days FROM page p LEFT JOIN LATERAL (
               SELECT step_id, name, delay_days FROM steps s
@@ -99,7 +112,31 @@ class FigureRepository:
             after and after[0],
             after and after[1],
             limit,
+            list(WITHOUT_STEPS),
         )
+
+    async def channels_without_steps(self, filters: Filters) -> list[str]:
+        """Of the campaigns meant, the channels that tell no steps."""
+        return [
+            row["channel"]
+            for row in await self._session.fetch(
+                """
+                SELECT channel FROM unnest($5::text[]) AS without(channel)
+                WHERE ($4::text IS NULL OR channel = $4) AND EXISTS (
+                  SELECT FROM campaigns c WHERE c.org_id = $1 AND ($2::uuid IS NULL OR c.campaign_id = $2)
+                    AND ($3::uuid IS NULL OR c.account_id = $3) AND coalesce(c.channel,
+                      (SELECT m.channel FROM messages m WHERE m.org_id = $1 AND m.campaign_id = c.campaign_id LIMIT 1),
+                      (SELECT e.channel FROM engagements e WHERE e.org_id = $1 AND e.campaign_id = c.campaign_id LIMIT 1)
+                    ) = without.channel)
+                ORDER BY channel
+                """,
+                self._org,
+                filters.campaign_id,
+                filters.account_id,
+                filters.channel,
+                list(WITHOUT_STEPS),
+            )
+        ]
 
     async def counts(self, campaigns: Sequence[UUID], *, by_step: bool, by_day: bool, window: Window) -> list[Count]:
         """What is counted of these campaigns, per metric, and per step and per day of the org where asked for.
@@ -112,20 +149,29 @@ class FigureRepository:
               SELECT DISTINCT message_id FROM engagements
               WHERE org_id = $1 AND campaign_id = ANY($2::uuid[]) AND kind = 'bounced' AND message_id IS NOT NULL
             ), told AS (
-              SELECT m.campaign_id, m.step_number, m.lead_id, m.occurred_at, m.source, b.message_id IS NULL AS arrived,
+              SELECT m.campaign_id, m.step_number, m.lead_id, m.occurred_at, m.source, m.inmail,
+                b.message_id IS NULL AS arrived,
                 CASE WHEN m.direction = 'inbound' THEN 'replied'
-                     WHEN m.step_number IS NULL AND m.occurred_at IS NOT NULL THEN 'manual' ELSE 'sent' END AS metric
+                     WHEN coalesce(m.manual, m.channel = 'email' AND m.step_number IS NULL AND m.occurred_at IS NOT NULL)
+                       THEN 'manual'
+                     WHEN m.channel = 'email' THEN 'sent'
+                     WHEN m.inmail THEN 'inmails_sent' ELSE 'messages_sent' END AS metric
               FROM messages m LEFT JOIN bounced b ON b.message_id = m.message_id
               WHERE m.org_id = $1 AND m.campaign_id = ANY($2::uuid[])
             ), occurrences AS (
               SELECT metric, campaign_id, step_number, lead_id, occurred_at, source FROM told
+              UNION ALL  -- the same messages once more: their source counts above
+              SELECT CASE metric WHEN 'sent' THEN 'delivered' WHEN 'replied' THEN 'inmail_replies' ELSE 'sent' END,
+                campaign_id, step_number, lead_id, occurred_at, NULL FROM told
+              WHERE (metric = 'sent' AND arrived) OR (metric = 'replied' AND inmail)
+                OR metric IN ('messages_sent', 'inmails_sent')
               UNION ALL
-              SELECT 'delivered', campaign_id, step_number, lead_id, occurred_at, NULL FROM told
-              WHERE metric = 'sent' AND arrived
-              UNION ALL
-              SELECT e.kind, e.campaign_id, coalesce(e.step_number, m.step_number), e.lead_id, e.occurred_at, e.source
-              FROM engagements e LEFT JOIN messages m ON m.org_id = $1 AND m.message_id = e.message_id AND e.step_number IS NULL
-              WHERE e.org_id = $1 AND e.campaign_id = ANY($2::uuid[]) AND e.kind = ANY($3::text[])
+              SELECT k.metric, e.campaign_id, coalesce(e.step_number, m.step_number), e.lead_id, e.occurred_at, e.source
+              FROM engagements e
+              JOIN unnest($3::text[], $9::text[], $10::text[]) AS k(channel, kind, metric)
+                ON k.channel = e.channel AND k.kind = e.kind
+              LEFT JOIN messages m ON m.org_id = $1 AND m.message_id = e.message_id AND e.step_number IS NULL
+              WHERE e.org_id = $1 AND e.campaign_id = ANY($2::uuid[])
             ), per_lead AS (  -- first by lead: counting DISTINCT leads would sort where this hashes
               SELECT metric, campaign_id, CASE WHEN $4 THEN step_number END AS step,
                 CASE WHEN $5 THEN (occurred_at AT TIME ZONE $6::text)::date END AS day, lead_id,
@@ -145,12 +191,14 @@ class FigureRepository:
             """,
             self._org,
             list(campaigns),
-            list(ENGAGEMENT_KINDS),
+            [channel for channel, _, _ in ENGAGEMENTS],
             by_step,
             by_day,
             window.time_zone,
             window.first,
             window.last,
+            [kind for _, kind, _ in ENGAGEMENTS],
+            [metric for _, _, metric in ENGAGEMENTS],
         )
         return [Count(**dict(row)) for row in rows]
 

@@ -139,13 +139,15 @@ class ProjectionRepository:
             await self._session.execute(
                 """
                 INSERT INTO messages (org_id, message_id, revision, account_id, company_id, campaign_id, lead_id, direction,
-                                      step_number, occurred_at, source)
+                                      step_number, occurred_at, source, channel, manual, inmail)
                 SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[],
-                                         $8::text[], $9::int[], $10::timestamptz[], $11::text[])
+                                         $8::text[], $9::int[], $10::timestamptz[], $11::text[], $12::text[],
+                                         $13::boolean[], $14::boolean[])
                 ON CONFLICT (org_id, message_id) DO UPDATE SET revision = excluded.revision,
                   account_id = excluded.account_id, company_id = excluded.company_id, campaign_id = excluded.campaign_id,
                   lead_id = excluded.lead_id, direction = excluded.direction, step_number = excluded.step_number,
-                  occurred_at = excluded.occurred_at, source = excluded.source
+                  occurred_at = excluded.occurred_at, source = excluded.source, channel = excluded.channel,
+                  manual = excluded.manual, inmail = excluded.inmail
                 WHERE excluded.revision > messages.revision
                 """,
                 self._org,
@@ -159,6 +161,9 @@ class ProjectionRepository:
                 [message.sequence_step_number for message, _ in rows],
                 [message.occurred_at for message, _ in rows],
                 [message.source for message, _ in rows],
+                [message.channel for message, _ in rows],
+                [message.manual for message, _ in rows],
+                [message.inmail for message, _ in rows],
             )
 
     async def save_engagements(self, rows: Sequence[tuple[EngagementRecordedV1, CompanyId | None]]) -> None:
@@ -166,13 +171,14 @@ class ProjectionRepository:
             await self._session.execute(
                 """
                 INSERT INTO engagements (org_id, engagement_id, revision, account_id, company_id, campaign_id, lead_id,
-                                         message_id, kind, step_number, occurred_at, source)
+                                         message_id, kind, step_number, occurred_at, source, channel)
                 SELECT $1, * FROM unnest($2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[], $8::uuid[],
-                                         $9::text[], $10::int[], $11::timestamptz[], $12::text[])
+                                         $9::text[], $10::int[], $11::timestamptz[], $12::text[], $13::text[])
                 ON CONFLICT (org_id, engagement_id) DO UPDATE SET revision = excluded.revision,
                   account_id = excluded.account_id, company_id = excluded.company_id, campaign_id = excluded.campaign_id,
                   lead_id = excluded.lead_id, message_id = excluded.message_id, kind = excluded.kind,
-                  step_number = excluded.step_number, occurred_at = excluded.occurred_at, source = excluded.source
+                  step_number = excluded.step_number, occurred_at = excluded.occurred_at, source = excluded.source,
+                  channel = excluded.channel
                 WHERE excluded.revision > engagements.revision
                 """,
                 self._org,
@@ -187,6 +193,7 @@ class ProjectionRepository:
                 [engagement.sequence_step_number for engagement, _ in rows],
                 [engagement.occurred_at for engagement, _ in rows],
                 [engagement.source for engagement, _ in rows],
+                [engagement.channel for engagement, _ in rows],
             )
 
     async def forget(self) -> None:

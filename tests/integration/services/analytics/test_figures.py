@@ -16,7 +16,7 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.events import OrganizationCreatedV1
 from libs.ids import CompanyId, OrgId, new_id, public_id
 from libs.tenancy.context import CompanyScope
-from services.analytics.metrics import NAMES
+from services.analytics.metrics import CHANNELS, ENGAGEMENTS
 from tests.integration.services.analytics.conftest import NOON, Agency, Analytics
 
 NORTH, SOUTH = CompanyId(new_id()), CompanyId(new_id())
@@ -116,7 +116,9 @@ _LEADS = [f"lead{number}@example.com" for number in range(4)]
 
 
 def _random_facts(agency: Agency, seed: int, size: int) -> list[Envelope]:
+    """Facts of two campaigns of the agency's channel; also kinds of the other channel, which must not be counted."""
     rng = random.Random(seed)
+    kinds = [*(kind for _, kind, _ in ENGAGEMENTS), "categorized", "manual_step_reached"]
 
     def moment() -> datetime:
         return NOON + timedelta(minutes=rng.randrange(-3000, 3000))
@@ -126,16 +128,17 @@ def _random_facts(agency: Agency, seed: int, size: int) -> list[Envelope]:
         campaign, lead, step = rng.choice(["c1", "c2"]), rng.choice(_LEADS), rng.choice([1, 2, None])
         at = None if rng.random() < 0.2 else moment()
         key = f"{number}"
+        said: dict[str, Any] = {"manual": rng.choice([True, False, None]), "inmail": rng.choice([True, False, None])}
         match rng.randrange(4):
             case 0:
-                told.append(agency.reply(key, campaign=campaign, lead=lead, step=step, at=at))
+                told.append(agency.reply(key, campaign=campaign, lead=lead, step=step, at=at, **said))
             case 1:
-                told.append(agency.message(key, campaign=campaign, lead=lead, step=step, at=at))
+                told.append(agency.message(key, campaign=campaign, lead=lead, step=step, at=at, **said))
                 told.append(agency.engagement("bounced", key, campaign=campaign, lead=lead, step=step, at=moment()))
             case 2:
-                told.append(agency.message(key, campaign=campaign, lead=lead, step=step, at=at))
+                told.append(agency.message(key, campaign=campaign, lead=lead, step=step, at=at, **said))
             case _:
-                kind = rng.choice(["opened", "clicked", "unsubscribed", "categorized"])
+                kind = rng.choice(kinds)
                 told.append(agency.engagement(kind, key=key, campaign=campaign, lead=lead, step=step, at=moment()))
     rng.shuffle(told)
     return told
@@ -151,14 +154,21 @@ def _recount(facts: list[Envelope], campaign: str) -> dict[tuple[str, date | Non
             continue
         at = data["occurred_at"] and datetime.fromisoformat(data["occurred_at"])
         day = at.astimezone(ZoneInfo(KOLKATA)).date() if at else None
+        is_email = data["channel"] == "email"
         if data.get("direction") == "inbound":
-            metrics = ["replied"]
-        elif data.get("direction") == "outbound" and data["sequence_step_number"] is None and at:
+            metrics = ["replied"] if is_email or not data["inmail"] else ["replied", "inmail_replies"]
+        elif data.get("direction") == "outbound" and (
+            data["manual"] or (data["manual"] is None and is_email and data["sequence_step_number"] is None and at)
+        ):
             metrics = ["manual"]
-        elif data.get("direction") == "outbound":
+        elif data.get("direction") == "outbound" and is_email:
             metrics = ["sent"] if data["message_id"] in bounced else ["sent", "delivered"]
+        elif data.get("direction") == "outbound":
+            metrics = ["sent", "inmails_sent" if data["inmail"] else "messages_sent"]
         else:
-            metrics = [data["kind"]] if data["kind"] in NAMES else []
+            metrics = [
+                name for channel, kind, name in ENGAGEMENTS if (channel, kind) == (data["channel"], data["kind"])
+            ]
         for metric in metrics:
             count, leads = found[metric, day]
             found[metric, day] = (count + 1, leads | {data["lead_id"]})
@@ -166,11 +176,11 @@ def _recount(facts: list[Envelope], campaign: str) -> dict[tuple[str, date | Non
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), size=st.integers(0, 40))
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 40), channel=st.sampled_from(sorted(CHANNELS)))
 async def test_totals_are_the_sum_of_their_series_and_equal_a_recount(
-    analytics: Analytics, seed: int, size: int
+    analytics: Analytics, seed: int, size: int, channel: str
 ) -> None:
-    agency = Agency(OrgId(new_id()))
+    agency = Agency(OrgId(new_id()), channel=channel)
     await _in_time_zone(analytics, agency, KOLKATA)
     facts = _random_facts(agency, seed, size)
     await analytics.hears(*facts)
@@ -178,6 +188,7 @@ async def test_totals_are_the_sum_of_their_series_and_equal_a_recount(
     row = await _campaign(analytics, agency, series="day")
 
     expected = _recount(facts, str(agency.id_of("campaign", "c1")))
+    assert set(row["metrics"]) == set(CHANNELS[channel].names)
     series = {date.fromisoformat(day["day"]): day["metrics"] for day in row["series"]}
     for name, figure in row["metrics"].items():
         assert figure["total"] == sum(day[name]["total"] for day in series.values()) + figure["undated"]
@@ -190,9 +201,11 @@ async def test_totals_are_the_sum_of_their_series_and_equal_a_recount(
     steps = await analytics.told(
         "/analytics/sequence-steps", agency.org_id, campaign_id=public_id("cam", agency.id_of("campaign", "c1"))
     )
+    if channel == "linkedin":
+        assert (steps["data"], steps["channels_without_steps"]) == ([], ["linkedin"])
     for name in ("opened", "clicked", "bounced"):
         known = sum(step["metrics"][name]["total"] for step in steps["data"])
-        assert known <= row["metrics"][name]["total"]
+        assert known <= row["metrics"].get(name, {"total": 0})["total"]
 
 
 async def test_steps_are_told_apart_also_those_known_by_their_messages_alone(
@@ -212,6 +225,7 @@ async def test_steps_are_told_apart_also_those_known_by_their_messages_alone(
     answer = await analytics.told("/analytics/sequence-steps", agency.org_id)
 
     rows = {row["number"]: row for row in answer["data"]}
+    assert answer["channels_without_steps"] == []
     assert {number: row["metrics"]["sent"]["total"] for number, row in rows.items()} == {1: 1, 2: 1}
     assert {number: row["metrics"]["opened"]["total"] for number, row in rows.items()} == {1: 0, 2: 1}
     assert rows[2]["rates"]["reply_rate"]["value"] == 1.0
