@@ -42,7 +42,12 @@ class DriftQuery(BaseModel):
 
 
 class RunOut(BaseModel):
-    """`found`, `repaired` and `open` count drifts: one kind of message on one day of one campaign."""
+    """`found`, `repaired` and `open` count drifts: one kind of message on one day of one campaign.
+
+    `missing_messages` counts messages that the provider had and we had not, in whichever pass, by the keys told;
+    `repaired_messages` those of them that the last pass missed no longer. The former is counted at the end of each pass,
+    the latter at the end of the run; 0 in runs that failed, as nothing proves a repair.
+    """
 
     id: str
     account_id: str
@@ -57,6 +62,8 @@ class RunOut(BaseModel):
     found: int
     repaired: int
     open: int
+    missing_messages: int
+    repaired_messages: int
     error: str | None
     requested_at: str
     changed_at: str

@@ -152,6 +152,8 @@ class _Course:
         parts = await self.runs.parts(self.run.run_id, self.pass_number)
         match after_capture(parts, pass_number=self.pass_number, dry_run=self.run.dry_run):
             case Step.REPAIR:
+                missing, _ = await self.runs.count_missing(self.run.run_id, final_pass=self.pass_number)
+                await self.runs.tell_missing(self.run.run_id, missing=missing, repaired=0)
                 self._ask_for_repairs(parts)
                 self.state = State.REPAIRING
             case Step.COMPLETE:
@@ -211,6 +213,9 @@ class _Course:
             self.run.run_id, self.state, pass_number=self.pass_number, captured=captured, expected=expected, found=found
         )
         await self.runs.finish(self.run.run_id, state, found=found, repaired=found - open_, open_=open_, error=error)
+        missing, repaired = await self.runs.count_missing(self.run.run_id, final_pass=self.pass_number)
+        proven = repaired if state is State.COMPLETED else 0
+        await self.runs.tell_missing(self.run.run_id, missing=missing, repaired=proven)
         self.state = state
         self.work.publish(
             ReconciliationCompletedV1(

@@ -7,9 +7,11 @@ from uuid import UUID
 
 from libs.clock import now, rfc3339
 from libs.contracts.events import SnapshotRequestedV1
-from libs.errors import Conflict, NotFound
+from libs.errors import Conflict, NotFound, Unsupported
 from libs.ids import new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
+from libs.providers.capabilities import Snapshots
+from libs.providers.registry import PROVIDERS
 from libs.web.cursors import Cursors, page
 from services.reconciliation.domain import Keys, State
 from services.reconciliation.repository.accounts import AccountRepository
@@ -34,6 +36,7 @@ async def start_run(body: StartIn, work: UnitOfWork, *, principal: str) -> RunOu
 
     Raises:
         NotFound: the caller has no such account.
+        Unsupported: its provider cannot list what it holds; the message names it.
         Conflict: a run of the same account and campaign is active; the message names it.
     """
     account_id = parse_public_id("acc", body.account_id)
@@ -41,6 +44,12 @@ async def start_run(body: StartIn, work: UnitOfWork, *, principal: str) -> RunOu
     account = await AccountRepository(work.session).find(account_id)
     if account is None:
         raise NotFound("there is no acc_ object with this id")  # as parse_public_id says it: they must look the same
+    provider = PROVIDERS.get(account.provider)  # None: an account of another build, whose service may know it
+    if provider is not None and not provider.offers(Snapshots):
+        raise Unsupported(
+            f"{account.provider} accounts cannot be compared: the provider offers no {Snapshots.__name__}",
+            pointer="/account_id",
+        )
     runs, run_id = RunRepository(work.session), new_id()
     added = await runs.add(
         run_id, account_id=account_id, company_id=account.company_id, campaign_id=campaign_id,
@@ -123,6 +132,8 @@ def _run_out(run: Run) -> RunOut:
         found=run.found,
         repaired=run.repaired,
         open=run.open,
+        missing_messages=run.missing_messages,
+        repaired_messages=run.repaired_messages,
         error=run.error,
         requested_at=rfc3339(run.requested_at),
         changed_at=rfc3339(run.changed_at),

@@ -15,6 +15,7 @@ from libs.ids import CompanyId
 class Account:
     account_id: UUID
     company_id: CompanyId | None
+    provider: str
 
 
 class AccountRepository:
@@ -23,11 +24,11 @@ class AccountRepository:
 
     async def find(self, account_id: UUID) -> Account | None:
         row = await self._session.fetchrow(
-            "SELECT account_id, company_id FROM accounts WHERE org_id = $1 AND account_id = $2",
+            "SELECT account_id, company_id, provider FROM accounts WHERE org_id = $1 AND account_id = $2",
             self._session.org_id,
             account_id,
         )
-        return None if row is None else Account(row["account_id"], row["company_id"])
+        return None if row is None else Account(row["account_id"], row["company_id"], row["provider"])
 
     async def save_all(self, events: Sequence[ProviderAccountChangedV1]) -> None:
         """Of each account the highest revision stays."""

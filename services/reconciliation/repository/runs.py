@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,8 @@ class Run:
     found: int
     repaired: int
     open: int
+    missing_messages: int
+    repaired_messages: int
     error: str | None
     requested_at: datetime
     changed_at: datetime
@@ -178,6 +180,34 @@ class RunRepository:
             for row in rows
         ]
 
+    async def count_missing(self, run_id: UUID, *, final_pass: int) -> tuple[int, int]:
+        """Messages that were missing in any pass, and how many of them are so no longer in the final one."""
+        row = await self._session.fetchrow(
+            """
+            WITH missed AS (
+              SELECT max(p.pass_number) AS last_pass FROM parts p
+              CROSS JOIN LATERAL jsonb_array_elements(p.differences) AS day
+              CROSS JOIN LATERAL jsonb_array_elements(day -> 'missing') AS message
+              WHERE p.org_id = $1 AND p.run_id = $2 GROUP BY p.campaign_id, day ->> 'kind', message ->> 0
+            )
+            SELECT count(*) AS missing, count(*) FILTER (WHERE last_pass < $3) AS repaired FROM missed
+            """,
+            self._org,
+            run_id,
+            final_pass,
+        )
+        assert row is not None
+        return row["missing"], row["repaired"]
+
+    async def tell_missing(self, run_id: UUID, *, missing: int, repaired: int) -> None:
+        await self._session.execute(
+            "UPDATE runs SET missing_messages = $3, repaired_messages = $4 WHERE org_id = $1 AND run_id = $2",
+            self._org,
+            run_id,
+            missing,
+            repaired,
+        )
+
     async def add_answers(self, events: Sequence[SyncCompletedV1]) -> None:
         rows = sorted(events, key=lambda event: (event.run_id or event.sync_id, event.sync_id))
         await self._session.execute(
@@ -238,8 +268,9 @@ class RunRepository:
 
 
 def _run(row: asyncpg.Record) -> Run:
-    fields = {name: value for name, value in row.items() if name != "org_id"}
-    return Run(**{**fields, "state": State(row["state"])})
+    # By name: a migration may have added what this version does not know yet.
+    told = {field.name: row[field.name] for field in fields(Run)}
+    return Run(**{**told, "state": State(row["state"])})
 
 
 def _difference(told: dict[str, Any]) -> Difference:

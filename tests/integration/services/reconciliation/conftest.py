@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import hashlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date
+from functools import reduce
+from operator import xor
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -26,6 +30,7 @@ from libs.database.engine import Database
 from libs.ids import CompanyId, OrgId, entity_id, new_id, parse_public_id, public_id
 from libs.messaging.processor import Processor
 from libs.messaging.work import Units
+from libs.providers.capabilities import RemoteMessageKey
 from libs.runtime.service import Platform
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope, TenantContext
 from libs.tenancy.signing import HEADER, ContextSigner, ContextVerifier, new_private_key, public_key_of
@@ -44,6 +49,7 @@ class Agency:
     org_id: OrgId
     account_id: UUID = field(default_factory=new_id)
     company_id: CompanyId | None = None
+    provider: str = "smartlead"
 
     def campaign(self, key: str = "c1") -> UUID:
         return entity_id(self.account_id, "campaign", key)
@@ -54,8 +60,8 @@ class Agency:
 
     def account(self, revision: int = 1) -> Envelope:
         event = ProviderAccountChangedV1(
-            account_id=self.account_id, revision=revision, provider="smartlead", channel="email", name="Main",
-            status="active",
+            account_id=self.account_id, revision=revision, provider=self.provider,
+            channel="linkedin" if self.provider == "heyreach" else "email", name="Main", status="active",
         )  # fmt: skip
         return self.seal(event)
 
@@ -92,6 +98,40 @@ class Agency:
         )  # fmt: skip
         return self.seal(event, company)
 
+    def compared(
+        self,
+        run_id: UUID,
+        campaign: str,
+        listed: Iterable[RemoteMessageKey],
+        held: Collection[str],
+        *,
+        pass_number: int = 1,
+        part: int = 1,
+        parts: int = 1,
+    ) -> Envelope:
+        """One campaign as its provider lists it, compared by kind and day with the keys that are held of it."""
+        days: dict[tuple[Any, date], list[RemoteMessageKey]] = defaultdict(list)
+        for one in listed:
+            days[one.kind, one.occurred_at.astimezone(UTC).date()].append(one)
+        digests, differences = [], []
+        for (kind, day), keys in sorted(days.items()):
+            theirs, ours = [one.key for one in keys], [one.key for one in keys if one.key in held]
+            digests.append(
+                SnapshotDigest(
+                    kind=kind, day=day, provider_count=len(theirs), provider_hash=_xor(theirs), our_count=len(ours),
+                    our_hash=_xor(ours),
+                )
+            )  # fmt: skip
+            missing = tuple((one.key, one.lead_key) for one in keys if one.key not in held)
+            if missing:
+                differences.append(SnapshotDifference(kind=kind, day=day, missing=missing))
+        event = SnapshotCapturedV1(
+            run_id=run_id, pass_number=pass_number, account_id=self.account_id, campaign_id=self.campaign(campaign),
+            campaign_external_id=campaign, part=part, parts=parts, digests=tuple(digests),
+            differences=tuple(differences),
+        )  # fmt: skip
+        return self.seal(event)
+
     def answered(
         self, run_id: UUID, campaign: str = "c1", *, pass_number: int = 1, error: str | None = None
     ) -> Envelope:
@@ -100,6 +140,11 @@ class Agency:
             pass_number=pass_number, outcome="failed" if error else "done", error=error,
         )  # fmt: skip
         return self.seal(event)
+
+
+def _xor(keys: Iterable[str]) -> str:
+    hashes = (int.from_bytes(hashlib.sha256(key.encode()).digest()) for key in keys)
+    return f"{reduce(xor, hashes, 0):064x}"
 
 
 QUEUES = {

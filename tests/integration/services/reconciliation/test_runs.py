@@ -83,6 +83,8 @@ async def test_what_is_missing_is_pulled_and_the_next_capture_proves_it(
         "reply",
         "2026-03-10",
     )
+    run = await reconciliation.run(agency, run_id)
+    assert (run["missing_messages"], run["repaired_messages"]) == (2, 2)
     assert drift["missing"][0] == {"message": "reply:1", "lead": "email:ines@example.com"}
     assert [event.pass_number for event in await reconciliation.told(agency.org_id, SnapshotRequestedV1)] == [1, 2]
     [told] = await reconciliation.told(agency.org_id, DriftDetectedV1)
@@ -103,6 +105,7 @@ async def test_what_stays_missing_is_told_after_the_end_and_never_loops(
         "state": "completed", "pass_number": 3, "found": 1, "repaired": 0, "open": 1,
         "error": "2 pulls failed: the provider refused",
     }  # fmt: skip
+    assert (run["missing_messages"], run["repaired_messages"]) == (2, 0)
     assert [drift["state"] for drift in await reconciliation.drifts(agency, run_id)] == ["unrepaired"]
     assert len(await reconciliation.told(agency.org_id, RepairRequestedV1)) == 2
     [completed] = await reconciliation.told(agency.org_id, ReconciliationCompletedV1)
@@ -119,6 +122,7 @@ async def test_surplus_cannot_be_pulled_away_and_stays_open(reconciliation: Reco
     assert await reconciliation.told(agency.org_id, RepairRequestedV1) == []
     run = await reconciliation.run(agency, run_id)
     assert (run["state"], run["found"], run["open"]) == ("completed", 1, 1)
+    assert run["missing_messages"] == 0  # we hold too much, nothing is missing
 
 
 async def test_a_dry_run_compares_and_touches_nothing(reconciliation: Reconciliation, agency: Agency) -> None:
@@ -128,6 +132,7 @@ async def test_a_dry_run_compares_and_touches_nothing(reconciliation: Reconcilia
 
     run = await reconciliation.run(agency, run_id)
     assert (run["state"], run["dry_run"], run["found"], run["open"]) == ("completed", True, 1, 1)
+    assert (run["missing_messages"], run["repaired_messages"]) == (2, 0)
     assert [drift["state"] for drift in await reconciliation.drifts(agency, run_id, state="open")] == ["open"]
     assert await reconciliation.told(agency.org_id, RepairRequestedV1) == []
 
@@ -150,6 +155,47 @@ async def test_captures_that_failed_fail_the_run_once_all_are_in(
     [completed] = await reconciliation.told(agency.org_id, ReconciliationCompletedV1)
     assert (completed.outcome, completed.error) == ("failed", run["error"])
     assert await reconciliation.told(agency.org_id, RepairRequestedV1) == []
+
+
+async def test_messages_are_counted_over_all_passes_and_repairs_once_proven(
+    reconciliation: Reconciliation, agency: Agency, stranger: Agency
+) -> None:
+    run_id, other = await reconciliation.starts(agency), await reconciliation.starts(stranger)
+    late = [("sent:3", "email:ruth@example.com")]
+
+    async def counts() -> tuple[int, int]:
+        run = await reconciliation.run(agency, run_id)
+        return run["missing_messages"], run["repaired_messages"]
+
+    await reconciliation.hears(agency.captured(run_id, "c1", missing=LOST))
+    await reconciliation.hears(stranger.captured(other, "c1", missing=TOO_MANY))
+    assert await counts() == (2, 0)
+    await reconciliation.hears(agency.answered(run_id))
+    # One of the two came, and while we pulled another went missing.
+    await reconciliation.hears(
+        agency.captured(run_id, "c1", pass_number=2, part=1, parts=2, missing=LOST[:1]),
+        agency.captured(run_id, "c1", pass_number=2, part=2, parts=2, missing=late, kind="sent"),
+    )
+    assert await counts() == (3, 0)
+    await reconciliation.hears(agency.answered(run_id, pass_number=2))
+    await reconciliation.hears(agency.captured(run_id, "c1", pass_number=3, missing=LOST[:1]))
+
+    run = await reconciliation.run(agency, run_id)
+    assert (run["state"], run["found"], run["repaired"], run["open"]) == ("completed", 2, 1, 1)
+    assert await counts() == (3, 2)
+    theirs = await reconciliation.run(stranger, other)
+    assert (theirs["missing_messages"], theirs["repaired_messages"]) == (1, 0)
+
+
+async def test_a_run_that_failed_claims_no_repair(reconciliation: Reconciliation, agency: Agency) -> None:
+    run_id = await reconciliation.starts(agency)
+
+    await reconciliation.hears(agency.captured(run_id, "c1", missing=LOST))
+    await reconciliation.hears(agency.answered(run_id))
+    await reconciliation.hears(agency.captured(run_id, "c1", pass_number=2, error="the key was refused"))
+
+    run = await reconciliation.run(agency, run_id)
+    assert (run["state"], run["missing_messages"], run["repaired_messages"]) == ("failed", 2, 0)
 
 
 async def test_many_leads_are_asked_for_in_several_wishes(reconciliation: Reconciliation, agency: Agency) -> None:
@@ -212,8 +258,10 @@ def _events(agency: Agency, run_id: UUID) -> list[Envelope]:
 async def _end_of(reconciliation: Reconciliation, agency: Agency, run_id: UUID) -> dict[str, Any]:
     drifts = await reconciliation.drifts(agency, run_id)
     org = agency.org_id
+    run = await reconciliation.run(agency, run_id)
     return {
-        "run": _outcome(await reconciliation.run(agency, run_id)),
+        "run": _outcome(run),
+        "messages": (run["missing_messages"], run["repaired_messages"]),
         "drifts": sorted((drift["campaign_id"], drift["state"], drift["missing_count"]) for drift in drifts),
         "captures": [event.pass_number for event in await reconciliation.told(org, SnapshotRequestedV1)],
         "repairs": sorted(
@@ -259,6 +307,7 @@ async def test_every_order_of_captures_and_answers_ends_alike(
     assert expected["run"] == {
         "state": "completed", "pass_number": 3, "found": 2, "repaired": 1, "open": 1, "error": None,
     }  # fmt: skip
+    assert expected["messages"] == (4, 4)
     assert expected["left"] == [(straight.campaign("c3"), 0, 1)]
     assert await _end_of(reconciliation, shuffled, second) == expected
 
