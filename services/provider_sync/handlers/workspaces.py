@@ -41,7 +41,7 @@ async def keep(account: Account, found: str, work: UnitOfWork) -> None:
     known = await AccountRepository(work.session).learn_workspace(account.id, found)
     if known != found:
         raise TenantMismatch(
-            f"the credentials act in workspace {found} now, and the account is workspace {known}: "
+            "the credentials act in another workspace of the provider than the account is: "
             "give it a token that stays in its workspace"
         )
 
@@ -50,4 +50,4 @@ def check(account: Account, reading: Reading) -> None:
     """Raises: TenantMismatch when the payload names another workspace than the account's."""
     named, known = reading.workspace_external_id, account.workspace_external_id
     if named is not None and known is not None and named != known:
-        raise TenantMismatch(f"a webhook of workspace {named} came in at an account of workspace {known}")
+        raise TenantMismatch("a webhook names another workspace of the provider than its account is")

@@ -33,7 +33,7 @@ from services.provider_sync.repository.accounts import (
     EndpointRepository,
 )
 
-CORPUS = Path(__file__).parents[3] / "contract/providers/smartlead"
+CORPUS = Path(__file__).parents[3] / "contract/providers"
 TABLES = ("campaigns", "sequence_steps", "leads", "conversations", "messages", "engagements")
 # What tells of the way and not of the state.
 BOOKKEEPING = frozenset({"org_id", "revision", "created_at", "updated_at"})
@@ -41,7 +41,7 @@ BOOKKEEPING = frozenset({"org_id", "revision", "created_at", "updated_at"})
 
 @dataclass(frozen=True)
 class Stage:
-    """One org with one Smartlead account; `clients` maps two of its sub-accounts to companies of their own."""
+    """One org with one account; where the provider has sub-accounts, two of them are companies of their own."""
 
     org_id: OrgId
     account: Account
@@ -51,7 +51,7 @@ class Stage:
     def webhook(self, body: bytes, *, org_id: OrgId | None = None) -> Envelope:
         event = WebhookReceivedV1(
             delivery_id=new_id(),
-            provider="smartlead",
+            provider=self.account.provider,
             account_id=self.account.id,
             endpoint_id=self.endpoint_id,
             received_at=clock.now(),
@@ -65,6 +65,7 @@ async def set_stage(
     units: Units,
     org_id: OrgId,
     *,
+    provider: str = "smartlead",
     account_id: AccountId | None = None,
     companies: Sequence[CompanyId] | None = None,
     endpoint_status: str = "registered",
@@ -72,10 +73,10 @@ async def set_stage(
     default, first, second = companies or [CompanyId(new_id()) for _ in range(3)]
     account = Account(
         id=account_id or AccountId(new_id()),
-        provider="smartlead",
-        channel="email",
+        provider=provider,
+        channel=PROVIDERS[provider].channel.value,
         company_id=default,
-        clients={"111": first, "222": second},
+        clients={"111": first, "222": second} if PROVIDERS[provider].has_clients else {},
     )
     endpoint = Endpoint(new_id(), account.id, endpoint_status, b"sealed")
     async with units.begin(org_id) as work:
@@ -90,9 +91,19 @@ def processor(database: Database, queue: str) -> Processor:
     return Processor(database, found, "provider-sync")
 
 
-def payload(name: str, **changes: Any) -> bytes:
-    """A sample of the corpus, with fields of its top level changed."""
-    return orjson.dumps(orjson.loads((CORPUS / f"{name}.json").read_bytes())["payload"] | changes)
+def payload(name: str, /, provider: str = "smartlead", **changes: Any) -> bytes:
+    """A sample of the corpus, with fields of its top level changed; where those are objects, with fields of theirs."""
+    sample = orjson.loads((CORPUS / provider / f"{name}.json").read_bytes())["payload"]
+    for field, value in changes.items():
+        before = sample.get(field)
+        sample[field] = before | value if isinstance(before, dict) and isinstance(value, dict) else value
+    return orjson.dumps(sample)
+
+
+def readable(provider: str) -> list[bytes]:
+    """Every payload of the provider's corpus that can be read, in the order of names."""
+    found = [orjson.loads(path.read_bytes()) for path in sorted((CORPUS / provider).glob("*.json"))]
+    return [orjson.dumps(one["payload"]) for one in found if "facts" in one and "payload" in one]
 
 
 async def rows_of(database: Database, org_id: OrgId) -> dict[str, list[dict[str, Any]]]:

@@ -5,119 +5,29 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Any
 
-import httpx
 import pytest
 
-from libs.contracts import event as contract
-from libs.contracts.envelope import read as read_envelope
 from libs.contracts.events import (
     MessageRecordedV1,
-    ProviderAccountChangedV1,
     RepairRequestedV1,
     SnapshotCapturedV1,
     SnapshotRequestedV1,
     SyncCompletedV1,
-    WebhookEndpointChangedV1,
-    WebhookEndpointReadyV1,
 )
 from libs.errors import ContractViolated, ProviderUnavailable
-from libs.ids import CompanyId, OrgId, entity_id, new_id, public_id
-from libs.messaging.work import Units
-from libs.providers.registry import PROVIDERS
+from libs.ids import entity_id, new_id
 from libs.providers.simulation import FaultKind, PostKind
 from libs.providers.smartlead.client import SmartleadClient
-from libs.providers.smartlead.simulator import Happened, SmartleadSimulator, smartlead_app
-from services.provider_sync.handlers.accounts import open_account
-from services.provider_sync.jobs import SyncWorker
-from services.provider_sync.outgoing import make_http
-from services.provider_sync.repository.accounts import CompanyRepository
+from libs.providers.smartlead.simulator import Happened
 from services.provider_sync.repository.jobs import JobRepository
-from services.provider_sync.schemas import NewAccount
-from services.provider_sync.sealing import Sealer
-from tests.integration.services.provider_sync.stage import Stage, payload, processor, rows_of, told
-
-KEY = "5a" * 32
-
-
-@dataclass
-class Account:
-    """An account of a simulated Smartlead, opened as a user would."""
-
-    org_id: OrgId
-    id: Any
-    company_id: CompanyId
-    endpoint: WebhookEndpointChangedV1
-
-
-class House:
-    def __init__(self, database, units: Units, simulator: SmartleadSimulator) -> None:
-        self.database, self.units, self.simulator = database, units, simulator
-        self.api = smartlead_app(simulator)
-        self.http = make_http(httpx.ASGITransport(app=self.api))
-        self.worker = SyncWorker(
-            units, self.http, Sealer(KEY), providers=PROVIDERS, jobs_at_once=4, poll_seconds=0.01,
-            public_webhook_url="https://hooks.example.com/",
-        )  # fmt: skip
-
-    async def open_account(self, org_id: OrgId) -> Account:
-        company_id = CompanyId(new_id())
-        body = NewAccount.model_validate(
-            {
-                "provider": "smartlead",
-                "name": "Main",
-                "company_id": public_id("cmp", company_id),
-                "base_url": "http://127.0.0.1/api/v1",
-                "credentials": {"api_key": self.simulator.api_key},
-            }
-        )
-        async with self.units.begin(org_id) as work:
-            await CompanyRepository(work.session).keep({company_id: "One"})
-            await open_account(
-                body, work, providers=PROVIDERS, sealer=Sealer(KEY), base_url_hosts=frozenset({"127.0.0.1"})
-            )
-        events = await told(self.database, org_id)
-        opened = next(event for event in events if isinstance(event, ProviderAccountChangedV1))
-        endpoint = next(event for event in events if isinstance(event, WebhookEndpointChangedV1))
-        return Account(org_id, opened.account_id, company_id, endpoint)
-
-    async def hear(self, account: Account, queue: str, event: Any) -> None:
-        sealed = contract.seal(event, source=event.publisher, org_id=account.org_id)
-        await processor(self.database, queue).deliver([read_envelope(sealed.raw)])
-
-    async def make_ready(self, account: Account) -> None:
-        await self.hear(
-            account, "provider-sync.endpoints", WebhookEndpointReadyV1(endpoint_id=account.endpoint.endpoint_id)
-        )
-
-    async def snapshot(self, account: Account, **more: Any) -> list[SnapshotCapturedV1]:
-        event = SnapshotRequestedV1(run_id=new_id(), pass_number=1, account_id=account.id, **more)
-        await self.hear(account, "provider-sync.snapshots", event)
-        await self.worker.run_due()
-        captured: list[SnapshotCapturedV1] = await self.told(account, SnapshotCapturedV1)
-        return [one for one in captured if one.run_id == event.run_id]
-
-    async def told(self, account: Account, kind: type) -> list[Any]:
-        return [event for event in await told(self.database, account.org_id) if isinstance(event, kind)]
-
-    async def endpoint(self, account: Account) -> Any:
-        async with self.database.tenant_transaction(account.org_id) as session:
-            return await session.fetchrow("SELECT * FROM endpoints")
-
-    async def jobs(self, account: Account) -> list[Any]:
-        async with self.database.tenant_transaction(account.org_id) as session:
-            return [*await session.fetch("SELECT * FROM sync_jobs ORDER BY created_at, id")]
-
-    async def make_due(self, account: Account) -> None:
-        async with self.database.tenant_transaction(account.org_id) as session:
-            await session.execute("UPDATE sync_jobs SET due_at = now(), lease_until = now() - interval '1 second'")
+from tests.integration.services.provider_sync.house import House
+from tests.integration.services.provider_sync.stage import payload, rows_of, told
 
 
 @pytest.fixture
 async def house(database, units):
-    house = House(database("provider_sync"), units("provider_sync"), SmartleadSimulator(seed=5))
+    house = House(database("provider_sync"), units("provider_sync"))
     yield house
     await house.http.aclose()
 
@@ -222,8 +132,7 @@ async def test_a_snapshot_of_an_account_that_knows_nothing_names_all_that_is_mis
 
 async def test_what_was_withheld_is_found_and_repaired(house, account):
     plan = house.simulator.deliveries(200, withhold=9)
-    envelopes = [webhook_of(account, post.body) for post in plan.to_send()]
-    await processor(house.database, "provider-sync.webhooks").deliver(envelopes)
+    await house.deliver(account, [post.body for post in plan.to_send()])
     await house.worker.run_due()  # the read-backs that some of them asked for
 
     captured = await house.snapshot(account)
@@ -257,10 +166,6 @@ async def test_what_was_withheld_is_found_and_repaired(house, account):
     assert sum(one.objects for one in completed) >= len(missing)
 
 
-def webhook_of(account: Account, body: bytes):
-    return Stage(account.org_id, account, account.endpoint.endpoint_id).webhook(body)  # type: ignore[arg-type]
-
-
 async def test_a_message_that_a_webhook_tells_after_its_repair_is_known_by_webhook(house, account):
     plan = house.simulator.deliveries(60, withhold=3, unknown=0)
     withheld = plan.of(PostKind.WITHHELD)[0]
@@ -275,7 +180,7 @@ async def test_a_message_that_a_webhook_tells_after_its_repair_is_known_by_webho
     await house.hear(account, "provider-sync.repairs", event)
     await house.worker.run_due()
 
-    await processor(house.database, "provider-sync.webhooks").deliver([webhook_of(account, withheld.body)])
+    await house.deliver(account, [withheld.body])
 
     message_id = entity_id(account.id, "message", key)
     told_of = [event for event in await house.told(account, MessageRecordedV1) if event.message_id == message_id]
@@ -285,12 +190,11 @@ async def test_a_message_that_a_webhook_tells_after_its_repair_is_known_by_webho
 async def test_a_campaign_is_read_back_and_what_comes_meanwhile_is_read_again(house, account):
     campaign = house.simulator.account.campaigns[0]
     body = payload("campaign_status_changed", campaign_id=campaign.id)
-    deliver = processor(house.database, "provider-sync.webhooks").deliver
-    await deliver([webhook_of(account, body)])
+    await house.deliver(account, [body])
     async with house.units.begin(account.org_id) as work:
         job = await JobRepository(work.session).take(60)
     assert job is not None
-    await deliver([webhook_of(account, body)])
+    await house.deliver(account, [body])
     async with house.units.begin(account.org_id) as work:
         assert await JobRepository(work.session).settle(job)
     assert [job["state"] for job in await house.jobs(account)] == ["due"]
@@ -340,7 +244,7 @@ async def test_one_campaign_that_cannot_be_listed_fails_alone(house, account, mo
 
 async def test_a_snapshot_of_one_campaign_and_of_one_that_is_not_known(house, account):
     body = payload("email_sent", campaign_id=house.simulator.account.campaigns[0].id)
-    await processor(house.database, "provider-sync.webhooks").deliver([webhook_of(account, body)])
+    await house.deliver(account, [body])
     known = entity_id(account.id, "campaign", house.simulator.campaign_ids[0])
 
     (captured,) = await house.snapshot(account, campaign_id=known)

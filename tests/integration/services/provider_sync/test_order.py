@@ -11,8 +11,10 @@ import pytest
 
 from libs.contracts.events import CampaignRecordedV1
 from libs.ids import AccountId, CompanyId, OrgId, new_id
+from libs.providers.emailbison.simulator import EmailBisonSimulator
+from libs.providers.heyreach.simulator import HeyReachSimulator
 from libs.providers.smartlead.simulator import SmartleadSimulator
-from tests.integration.services.provider_sync.stage import payload, processor, rows_of, set_stage, told
+from tests.integration.services.provider_sync.stage import payload, processor, readable, rows_of, set_stage, told
 
 QUEUE = "provider-sync.webhooks"
 
@@ -39,10 +41,12 @@ class House:
         self._account_id = AccountId(new_id())
         self._companies = [CompanyId(new_id()) for _ in range(3)]
 
-    async def ends_as(self, batches, *, at_once=1):
+    async def ends_as(self, batches, *, at_once=1, provider="smartlead"):
         """The rows and the last told fact of each subject, after these batches of bodies were delivered."""
         org_id = OrgId(new_id())
-        stage = await set_stage(self._units, org_id, account_id=self._account_id, companies=self._companies)
+        stage = await set_stage(
+            self._units, org_id, provider=provider, account_id=self._account_id, companies=self._companies
+        )
         consumer = processor(self._database, QUEUE)
         for start in range(0, len(batches), at_once):
             await asyncio.gather(
@@ -94,6 +98,22 @@ async def test_the_whole_story_in_any_order_any_batches_and_doubled(house):
         assert await house.ends_as(batches) == straight
 
 
+@pytest.mark.parametrize("provider", ["heyreach", "emailbison"])
+async def test_a_whole_corpus_in_any_order_any_batches_and_doubled(house, provider):
+    rng = random.Random(11)
+    bodies = readable(provider)
+    straight = await house.ends_as([[body] for body in bodies], provider=provider)
+    assert len(straight[0]["messages"]) > 5
+    assert len(straight[0]["engagements"]) > 4
+
+    for _ in range(12):
+        shuffled = [*bodies, *rng.choices(bodies, k=6)]
+        rng.shuffle(shuffled)
+        size = rng.choice((1, 4, 9, len(shuffled)))
+        batches = [shuffled[start : start + size] for start in range(0, len(shuffled), size)]
+        assert await house.ends_as(batches, provider=provider) == straight
+
+
 async def test_two_replicas_at_once_end_as_one(house):
     plan = SmartleadSimulator(seed=4).deliveries(240, shuffle=True)
     bodies = [post.body for post in plan.to_send()]
@@ -114,11 +134,20 @@ async def test_every_permutation_of_four_that_disagree(house):
     assert {row["company_id"] for row in ends[0][0]["messages"]} == {campaign["company_id"]}
 
 
-async def test_a_simulated_account_in_two_orders(house):
-    plan = SmartleadSimulator(seed=3).deliveries(300, shuffle=False, unknown=2)
+@pytest.mark.parametrize("simulator", [SmartleadSimulator, HeyReachSimulator, EmailBisonSimulator])
+async def test_a_simulated_account_in_two_orders(house, simulator):
+    provider = simulator.__name__.removesuffix("Simulator").lower()
+    plan = simulator(seed=3).deliveries(300, shuffle=False, unknown=2)
     bodies = [post.body for post in plan.to_send()]
     backwards = bodies[::-1]
 
-    forwards = await house.ends_as([bodies[start : start + 200] for start in range(0, len(bodies), 200)])
+    forwards = await house.ends_as(
+        [bodies[start : start + 200] for start in range(0, len(bodies), 200)], provider=provider
+    )
 
-    assert await house.ends_as([backwards[start : start + 17] for start in range(0, len(bodies), 17)]) == forwards
+    assert (
+        await house.ends_as(
+            [backwards[start : start + 17] for start in range(0, len(bodies), 17)], provider=provider, at_once=2
+        )
+        == forwards
+    )
