@@ -16,6 +16,8 @@ JsonObject = dict[str, object]
 
 # A clock may be off by a time zone, never by more; a later time is a mistake and would win every merge until it passes.
 BELIEVED_AHEAD = timedelta(hours=24)
+# Before all of these providers: .NET's and Unix' empty dates (0001, 1970) and clocks without a battery are no times either.
+BELIEVED_SINCE = datetime(2000, 1, 1, tzinfo=UTC)
 HIGHEST_STEP = 1000  # statistics can be filtered by steps 1 to 20; anything near this is not a step number
 LONGEST_ADDRESS = 320  # RFC 3696: 64 + @ + 255
 
@@ -109,7 +111,7 @@ class Fields:
             found = read_moment(value)
             if found is None:
                 raise self.refuse(name, "is not a time")
-            if found <= clock.now() + BELIEVED_AHEAD:
+            if BELIEVED_SINCE <= found <= clock.now() + BELIEVED_AHEAD:
                 return found
         return None
 
