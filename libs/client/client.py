@@ -85,6 +85,10 @@ class OutriderClient:
     def api_keys(self) -> AsyncIterator[Json]:
         return self._walk("/api-keys")
 
+    async def rotate_api_key(self, key_id: str, *, overlap_seconds: int = 86_400) -> Json:
+        """A second secret, shown in the answer's `key` this once; the one before ends after the overlap."""
+        return await self._post(f"/api-keys/{key_id}/rotations", {"overlap_seconds": overlap_seconds})
+
     async def revoke_api_key(self, key_id: str) -> None:
         await self._send("DELETE", f"/api-keys/{key_id}")
 

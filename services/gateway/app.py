@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from libs.database.engine import Database
 from libs.errors import DependencyDown
-from libs.runtime.service import Platform, Service
+from libs.runtime.service import Job, Platform, Service
 from libs.tenancy.signing import ContextSigner
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
@@ -30,11 +31,18 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     async def ready() -> str:
         return await _database_away(platform.database)
 
+    async def closing() -> None:
+        await owners.close()
+        with suppress(DependencyDown):
+            await gate.uses.flush()
+
     own = make_app("gateway", ready=ready)
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
     front = Front(own, gate=gate, signer=ContextSigner(settings.private_key()), owners=owners, table=Table())
-    return Service(name="gateway", app=front, consumers=consumers(), closing=owners.close)
+    return Service(
+        name="gateway", app=front, consumers=consumers(), jobs=(Job("key uses", gate.uses.run),), closing=closing
+    )
 
 
 async def _database_away(database: Database) -> str:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SHAPE = re.compile(r"otr_live_([0-9a-f]{32})_([0-9A-Za-z]{43})([0-9A-Za-z]{6})")
+_NUMBERED = re.compile(r"(?:([1-9][0-9]{0,3}):)?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +55,33 @@ def _base62(number: int, length: int) -> str:
 
 
 class Peppers:
-    """The peppers by version, from 1, as the setting lists them: oldest first. A new one is appended, so old keys live on."""
+    """The peppers by version, as the setting lists them: oldest first, so old keys live on when a new one is appended.
+
+    Versions count from 1. To leave out the oldest, write the version before what stays (`2:new`): the count goes on there.
+    """
 
     def __init__(self, listed: str) -> None:
-        self._peppers = [pepper.strip().encode() for pepper in listed.split(",")]
-        if not all(self._peppers):
-            raise ValueError("a pepper is empty")
+        self._peppers: dict[int, bytes] = {}
+        for part in listed.split(","):
+            numbered = _NUMBERED.fullmatch(part.strip())
+            if numbered is None or not numbered[2]:
+                raise ValueError("a pepper is empty")
+            version = int(numbered[1]) if numbered[1] else self.newest + 1
+            if version <= self.newest:
+                raise ValueError("the versions of the peppers do not rise")
+            self._peppers[version] = numbered[2].encode()
 
     @property
     def newest(self) -> int:
-        return len(self._peppers)
+        return max(self._peppers, default=0)
 
     def mac(self, version: int, key_id: UUID, secret: str) -> bytes:
         """What is kept of a secret. A version that is gone gives random bytes: such a key fits nothing."""
-        if not 1 <= version <= len(self._peppers):
+        pepper = self._peppers.get(version)
+        if pepper is None:
             return secrets.token_bytes(32)
-        return hmac.digest(self._peppers[version - 1], key_id.bytes + secret.encode(), hashlib.sha256)
+        return hmac.digest(pepper, key_id.bytes + secret.encode(), hashlib.sha256)
 
     def derived(self, purpose: str) -> str:
         """A key for another purpose of the gateway's replicas, so that they need to share one secret only."""
-        return hmac.digest(self._peppers[-1], b"derived " + purpose.encode(), hashlib.sha256).hex()
+        return hmac.digest(self._peppers[self.newest], b"derived " + purpose.encode(), hashlib.sha256).hex()

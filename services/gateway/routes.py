@@ -9,9 +9,11 @@ from fastapi import APIRouter, Query, Response
 from libs.ids import OrgId, new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork, Units
 from libs.web.cursors import MAX_LIMIT, Cursors
-from services.gateway import guard, handlers
+from services.gateway import guard
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
+from services.gateway.handlers import dead_letters, tenants
+from services.gateway.handlers import keys as api_keys
 from services.gateway.keys import Peppers
 from services.gateway.schemas import (
     ApiKeyIn,
@@ -25,6 +27,7 @@ from services.gateway.schemas import (
     OrganizationIn,
     OrganizationOut,
     Page,
+    RotationIn,
 )
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -51,7 +54,7 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         body: OrganizationIn, _: Caller = guard.caller("organizations:write")
     ) -> OrganizationOut:
         async with units.begin(OrgId(new_id())) as work:
-            return await handlers.create_organization(work, body.name, body.time_zone)
+            return await tenants.create_organization(work, body.name, body.time_zone)
 
     @router.get("/organizations")
     async def list_organizations(
@@ -59,17 +62,17 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         limit: Limit = 50,
         work: UnitOfWork = guard.work(units, "organizations:read", platform=True),
     ) -> Page[OrganizationOut]:
-        return await handlers.list_organizations(work, cursors, after=after, limit=limit)
+        return await tenants.list_organizations(work, cursors, after=after, limit=limit)
 
     @router.post("/companies", status_code=201)
     async def create_company(body: CompanyIn, work: UnitOfWork = guard.work(units, "companies:write")) -> CompanyOut:
-        return await handlers.create_company(work, body.name)
+        return await tenants.create_company(work, body.name)
 
     @router.get("/companies")
     async def list_companies(
         after: After = None, limit: Limit = 50, work: UnitOfWork = guard.work(units, "companies:read")
     ) -> Page[CompanyOut]:
-        return await handlers.list_companies(work, cursors, after=after, limit=limit)
+        return await tenants.list_companies(work, cursors, after=after, limit=limit)
 
     @router.post("/api-keys", status_code=201)
     async def issue_key(
@@ -79,7 +82,7 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         work: UnitOfWork = guard.work(units, "keys:write", platform=True),
     ) -> IssuedKeyOut:
         response.headers["Cache-Control"] = "no-store"
-        return await handlers.issue_key(work, caller, peppers, body)
+        return await api_keys.issue_key(work, caller, peppers, body)
 
     @router.get("/api-keys")
     async def list_keys(
@@ -87,13 +90,24 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         limit: Limit = 50,
         work: UnitOfWork = guard.work(units, "keys:read", platform=True),
     ) -> Page[ApiKeyOut]:
-        return await handlers.list_keys(work, cursors, after=after, limit=limit)
+        return await api_keys.list_keys(work, cursors, after=after, limit=limit)
+
+    @router.post("/api-keys/{key}/rotations", status_code=201)
+    async def rotate_key(
+        key: str, body: RotationIn, response: Response, caller: Caller = guard.caller("keys:write")
+    ) -> IssuedKeyOut:
+        key_id = parse_public_id("key", key)
+        async with units.begin(caller.org(platform=True)) as work:
+            issued = await api_keys.rotate_key(work, caller, peppers, key_id, body.overlap_seconds)
+        gate.keys.drop(key_id)
+        response.headers["Cache-Control"] = "no-store"
+        return issued
 
     @router.delete("/api-keys/{key}", status_code=204)
     async def revoke_key(key: str, caller: Caller = guard.caller("keys:write")) -> None:
         key_id = parse_public_id("key", key)
         async with units.begin(caller.org(platform=True)) as work:
-            await handlers.revoke_key(work, key_id)
+            await api_keys.revoke_key(work, key_id)
         gate.keys.drop(key_id)  # after the commit, or a look-up in between would bring it back
 
     @router.get("/dead-letters")
@@ -103,6 +117,6 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         state: DeadLetterState | None = None,
         work: UnitOfWork = guard.work(units, "dead_letters:read", platform=True),
     ) -> Page[DeadLetterOut]:
-        return await handlers.list_dead_letters(work, cursors, state=state, after=after, limit=limit)
+        return await dead_letters.list_dead_letters(work, cursors, state=state, after=after, limit=limit)
 
     return router

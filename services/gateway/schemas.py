@@ -17,6 +17,8 @@ Name = Annotated[
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 T = TypeVar("T")
 
+MAX_OVERLAP_SECONDS = 7 * 86_400
+
 
 class Body(BaseModel):
     """A request body: a field that we do not know is a mistake to be told, not to be ignored."""
@@ -46,6 +48,12 @@ class ApiKeyIn(Body):
     expires_at: AwareDatetime | None = None
 
 
+class RotationIn(Body):
+    """How long the secret before goes on: not at all (0) to a week."""
+
+    overlap_seconds: Annotated[int, Field(ge=0, le=MAX_OVERLAP_SECONDS, strict=True)] = 86_400
+
+
 class Page(BaseModel, Generic[T]):
     data: list[T]
     has_more: bool
@@ -68,15 +76,23 @@ class CompanyOut(BaseModel):
     created_at: Time
 
 
+class KeySecretOut(BaseModel):
+    last4: str
+    created_at: Time
+    ends_at: Time | None = Field(description="null: as long as its key")
+
+
 class ApiKeyOut(BaseModel):
     id: str
     name: str
     role: Role
     company_ids: list[str]
-    last4: str
+    last4: str = Field(description="of the newest secret")
+    secrets: list[KeySecretOut] = Field(description="the newest first; two while a key is being replaced")
     created_at: Time
     expires_at: Time | None
     revoked_at: Time | None
+    last_used_at: Time | None = Field(description="to five minutes")
 
 
 class IssuedKeyOut(ApiKeyOut):

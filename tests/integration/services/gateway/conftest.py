@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -51,14 +52,16 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
             )
             gateway = database("gateway")
             verifier = ContextVerifier([public], "gateway")
-            service = build(Platform(gateway, Units(gateway, "gateway"), verifier, apps), settings)
-            assert service.closing is not None
-            stack.push_async_callback(service.closing)
+            platform = Platform(gateway, Units(gateway, "gateway"), verifier, apps)
+            service, twin = build(platform, settings), build(platform, settings)
+            for one in (service, twin):
+                assert one.closing is not None
+                stack.push_async_callback(one.closing)
             key = await ensure_platform_key(gateway, PEPPER)
             assert key is not None
             first = await settle(service.app, key, "Northwind Outreach")
             second = await settle(service.app, key, "Southwind Outreach")
-            return House(service.app, owners, key, first, second)
+            return House(service.app, owners, key, first, second, twin.app)
 
         yield make
 
@@ -66,6 +69,12 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
 @pytest.fixture
 async def house(make_house: MakeHouse) -> House:
     return await make_house()
+
+
+@pytest.fixture
+def replica(house: House) -> Any:
+    """A second gateway on the house's database."""
+    return house.twin
 
 
 @pytest.fixture(params=["asgi", "socket"])

@@ -122,6 +122,7 @@ class House:
     platform_key: str
     first: Tenant
     second: Tenant
+    twin: Any = None  # another replica of `app`
 
     async def ask(
         self, method: str, path: str, key: str | None = None, *, org: str | None = None, **more: Any

@@ -30,6 +30,10 @@ async def test_tenants_and_keys_from_nothing(house, http):
     assert [row["name"] async for row in staff.api_keys()] == ["frontend"]
     assert [row async for row in staff.dead_letters(state="dead")] == []
 
+    rotated = await staff.rotate_api_key(issued["id"], overlap_seconds=60)
+    assert (await OutriderClient("http://gateway.example.com", rotated["key"], http=http).me())["key_id"] == issued[
+        "id"
+    ]
     await staff.revoke_api_key(issued["id"])
     with pytest.raises(ApiProblem, match="key_revoked"):
         await viewer.me()

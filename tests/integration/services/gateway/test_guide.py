@@ -24,6 +24,7 @@ async def run(house: House, command: str) -> httpx.Response:
         "PLATFORM_KEY": house.platform_key,
         "ORG_ADMIN_KEY": house.first.admin,
         "VIEWER_KEY": house.first.viewer,
+        "VIEWER_KEY_ID": "key_" + house.first.viewer.split("_")[2],
         "ORG": house.first.org,
         "COMPANY": house.first.company,
     }
@@ -75,7 +76,8 @@ def test_the_table_of_routes_is_complete():
             written |= {f"{method} {last}" for method in methods}
     own = {
         "GET /v1/me", "POST /v1/organizations", "GET /v1/organizations", "POST /v1/companies", "GET /v1/companies",
-        "POST /v1/api-keys", "GET /v1/api-keys", "DELETE /v1/api-keys/{id}", "GET /v1/dead-letters",
+        "POST /v1/api-keys", "GET /v1/api-keys", "DELETE /v1/api-keys/{id}",
+        "POST /v1/api-keys/{id}/rotations", "GET /v1/dead-letters",
     }  # fmt: skip
     assert written == own | {f"{forward.method} {forward.path}" for forward in FORWARDS}
     for forward in FORWARDS:

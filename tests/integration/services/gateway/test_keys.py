@@ -13,7 +13,7 @@ from libs.messaging.work import Units
 from libs.tenancy.roles import Role
 from services.gateway.bootstrap import ensure_platform_key, new_platform_key
 from services.gateway.gate import KEY_SECONDS, Gate
-from services.gateway.handlers import add_key, revoke_key
+from services.gateway.handlers.keys import add_key, revoke_key
 from services.gateway.keys import Peppers
 
 

@@ -13,7 +13,7 @@ from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 from libs.tenancy.roles import Role
 from services.gateway import keys
 from services.gateway.forwarding import FORWARDS
-from services.gateway.handlers import add_key
+from services.gateway.handlers.keys import add_key
 from services.gateway.keys import Peppers
 from tests.integration.services.gateway.conftest import PEPPER
 from tests.integration.services.gateway.house import House, ask, without_request_id

@@ -64,7 +64,19 @@ def test_a_pepper_that_is_gone_fits_nothing():
         assert peppers.mac(version, key_id, "a") != peppers.mac(version, key_id, "a")
 
 
-@pytest.mark.parametrize("listed", ["", "one,", ",one", "one,,two"])
+def test_the_oldest_pepper_may_go_when_the_next_says_its_version():
+    key_id = uuid4()
+    left = Peppers("2:two, three")
+    assert left.newest == 3
+    for version in (2, 3):
+        assert left.mac(version, key_id, "a") == Peppers("one,two,three").mac(version, key_id, "a")
+    assert left.mac(1, key_id, "a") != left.mac(1, key_id, "a")
+    for listed in ("2:two,1:one", "2:two,2:two"):
+        with pytest.raises(ValueError, match="rise"):
+            Peppers(listed)
+
+
+@pytest.mark.parametrize("listed", ["", "one,", ",one", "one,,two", "2:"])
 def test_an_empty_pepper_is_refused(listed):
     with pytest.raises(ValueError, match="empty"):
         Peppers(listed)

@@ -1,0 +1,149 @@
+"""API keys: issuing, rotating, revoking and listing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+
+from libs.clock import now, rfc3339
+from libs.errors import Conflict, Invalid, NotFound
+from libs.ids import CompanyId, new_id, public_id
+from libs.messaging.work import UnitOfWork
+from libs.tenancy.roles import Role
+from libs.web.cursors import Cursors, page
+from services.gateway import keys
+from services.gateway.domain import Caller, check_grant, parse_company
+from services.gateway.handlers.positions import id_position
+from services.gateway.keys import Peppers
+from services.gateway.repository.keys import Keys
+from services.gateway.repository.tenants import Companies
+from services.gateway.schemas import ApiKeyIn, ApiKeyOut, IssuedKeyOut, KeySecretOut, Page
+
+
+async def issue_key(work: UnitOfWork, caller: Caller, peppers: Peppers, wanted: ApiKeyIn) -> IssuedKeyOut:
+    """Make an API key. The answer is the only place where it is ever shown.
+
+    Raises:
+        Forbidden: it would have more than the caller's.
+        NotFound: a company that the org does not have.
+    """
+    companies = list(dict.fromkeys(parse_company(text) for text in wanted.company_ids))
+    check_grant(caller, wanted.role, companies, wanted.expires_at, now())
+    if companies and not await Companies(work.session).all_exist(companies):
+        raise Invalid("company_ids names a company that does not exist", pointer="/company_ids")
+    return await add_key(
+        work, peppers, name=wanted.name, role=wanted.role, companies=companies, expires_at=wanted.expires_at
+    )
+
+
+async def add_key(
+    work: UnitOfWork,
+    peppers: Peppers,
+    *,
+    name: str,
+    role: Role,
+    companies: Sequence[CompanyId] = (),
+    expires_at: datetime | None = None,
+) -> IssuedKeyOut:
+    """Keep a new key's hash and answer the key; whether it may be made is decided before."""
+    key_id = new_id()
+    text, secret = keys.make(key_id)
+    row = await Keys(work.session).add(
+        key_id,
+        name=name,
+        role=role,
+        companies=companies,
+        secret_hmac=peppers.mac(peppers.newest, key_id, secret),
+        pepper_version=peppers.newest,
+        last4=text[-4:],
+        expires_at=expires_at,
+    )
+    return IssuedKeyOut(**_key(row).model_dump(), key=text)
+
+
+async def rotate_key(
+    work: UnitOfWork, caller: Caller, peppers: Peppers, key_id: UUID, overlap_seconds: int
+) -> IssuedKeyOut:
+    """Give a key a second secret; the one it has ends after the overlap. The answer alone ever shows the new one.
+
+    With an overlap of 0 all older secrets end at once, whatever was promised before: that is for a leaked one.
+
+    Raises:
+        NotFound: the org has no such key.
+        Conflict: it was revoked or has expired, or its last replacement is not over.
+        Forbidden: the key has more than the caller.
+    """
+    found = await Keys(work.session).locked(key_id)
+    if found is None:
+        raise _no_such_key()
+    moment = now()
+    if found["revoked_at"] is not None or (found["expires_at"] is not None and found["expires_at"] <= moment):
+        raise Conflict("this key has ended: make a new one", code="key_ended")
+    companies = [CompanyId(company) for company in found["company_ids"]]
+    check_grant(caller, Role(found["role"]), companies, found["expires_at"], moment)
+    if overlap_seconds and found["previous_ends_at"] is not None and found["previous_ends_at"] > moment:
+        raise Conflict(
+            f"this key has two secrets until {rfc3339(found['previous_ends_at'])}; overlap_seconds=0 ends both now",
+            code="rotation_under_way",
+        )
+    text, secret = keys.make(key_id)
+    row = await Keys(work.session).rotate(
+        key_id,
+        secret_hmac=peppers.mac(peppers.newest, key_id, secret),
+        pepper_version=peppers.newest,
+        last4=text[-4:],
+        made_at=moment,
+        ends_at=moment + timedelta(seconds=overlap_seconds),
+    )
+    return IssuedKeyOut(**_key(row).model_dump(), key=text)
+
+
+async def list_keys(work: UnitOfWork, cursors: Cursors, *, after: str | None, limit: int) -> Page[ApiKeyOut]:
+    """Oldest first, revoked ones too."""
+    position = id_position(cursors, work, after, "api-keys")
+    rows, more = page(await Keys(work.session).page(after=position, limit=limit + 1), limit)
+    return Page(
+        data=[_key(row) for row in rows],
+        has_more=more,
+        next_cursor=cursors.write([rows[-1]["id"]], org_id=work.org_id, query="api-keys") if more else None,
+        as_of=now(),
+    )
+
+
+async def revoke_key(work: UnitOfWork, key_id: UUID) -> None:
+    """From now on (elsewhere within 5 s) the key opens nothing. Doing it again changes nothing.
+
+    Raises:
+        NotFound: the org has no such key.
+    """
+    if not await Keys(work.session).revoke(key_id):
+        raise _no_such_key()
+
+
+def _no_such_key() -> NotFound:
+    return NotFound("there is no key_ object with this id")
+
+
+def _key(row: asyncpg.Record) -> ApiKeyOut:
+    secrets = [KeySecretOut(last4=row["last4"], created_at=row["secret_made_at"] or row["created_at"], ends_at=None)]
+    if row["previous_ends_at"] is not None and row["previous_ends_at"] > now():
+        secrets.append(
+            KeySecretOut(
+                last4=row["previous_last4"], created_at=row["previous_made_at"], ends_at=row["previous_ends_at"]
+            )
+        )
+    return ApiKeyOut(
+        id=public_id("key", row["id"]),
+        name=row["name"],
+        role=Role(row["role"]),
+        company_ids=[public_id("cmp", company) for company in row["company_ids"]],
+        last4=row["last4"],
+        secrets=secrets,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        last_used_at=row["last_used_at"],
+    )
