@@ -121,6 +121,10 @@ async def test_opening_an_account(face, database, stage, other):
         ({"base_url": "http://127.0.0.1@elsewhere.example.com/"}, "/base_url"),
         ({"base_url": "file:///etc/passwd"}, "/base_url"),
         ({"base_url": "http://[broken"}, "/base_url"),
+        ({"provider": "emailbison"}, "/base_url"),
+        ({"provider": "emailbison", "base_url": "https://send.elsewhere.example.com"}, "/base_url"),
+        ({"provider": "heyreach", "client_companies": {"9": "cmp_" + "1" * 32}}, "/client_companies"),
+        ({"provider": "emailbison", "client_companies": {"9": "cmp_" + "1" * 32}}, "/client_companies"),
         ({"surprise": 1}, "/body/surprise"),
         ({"name": "a\x00b"}, "/body/name"),
         ({"name": "  "}, "/body/name"),
@@ -132,6 +136,30 @@ async def test_what_is_wrong_is_named(face, stage, change, pointer):
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["pointer"] == pointer
     assert "very-secret-key" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("provider", "channel", "base_url"),
+    [("heyreach", "linkedin", None), ("emailbison", "email", "http://127.0.0.1:9/instance")],
+)
+async def test_opening_an_account_of_another_provider(face, stage, provider, channel, base_url):
+    body = new_account(stage.account.company_id, provider=provider, base_url=base_url)
+
+    answer = await face("POST", "/provider-accounts", stage.org_id, json=body)
+
+    assert answer.status_code == 201, answer.text
+    shown = answer.json()
+    assert (shown["provider"], shown["channel"], shown["base_url"]) == (provider, channel, base_url)
+    assert (shown["workspace_external_id"], shown["client_companies"]) == (None, {})
+
+
+async def test_what_an_account_must_say_is_told_in_words(face, stage):
+    async def refusal(**change):
+        body = new_account(stage.account.company_id) | change
+        return (await face("POST", "/provider-accounts", stage.org_id, json=body)).json()["detail"]
+
+    assert "base_url is needed: emailbison has no address of its own" in await refusal(provider="emailbison")
+    assert "each is one company's" in await refusal(provider="heyreach", client_companies={"9": "cmp_" + "1" * 32})
 
 
 async def test_another_orgs_company_is_none(face, stage, other):
