@@ -98,8 +98,8 @@ def _run_problems(run: dict[str, Any]) -> list[str]:
     if run["state"] != "completed" or run["open"]:
         return [f"{where} ended {run['state']}, {run['open']} open: {run.get('error')}"]
     # Not always all of them: a webhook without a time makes us read its lead back, which may find a withheld message first.
-    if not 0 < run["repaired"] <= run["withheld"]:
-        return [f"{where} repaired {run['repaired']}, the simulator withheld {run['withheld']} messages"]
+    if not 0 < run["repaired_messages"] <= run["withheld"]:
+        return [f"{where} repaired {run['repaired_messages']} messages, the simulator withheld {run['withheld']}"]
     return []
 
 

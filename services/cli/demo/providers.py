@@ -27,7 +27,7 @@ EMAIL: Figures = {
     "unsubscribed": (("unsubscribed", "total"),),
 }
 LINKEDIN: Figures = {
-    "sent": (("messages_sent", "total"), ("inmails_sent", "total")),
+    "sent": (("messages_sent", "total"), ("inmails_sent", "total")),  # the book counts both together
     "replied": (("replied", "total"),),
     "replied_leads": (("replied", "unique"),),
     "connection_requested": (("connection_requests", "total"),),

@@ -31,7 +31,16 @@ def show(result: dict[str, Any]) -> None:
         console,
         "Reconciliations",
         result["reconciliations"],
-        ("organization", "provider", "state", "pass_number", "withheld", "found", "repaired", "open"),
+        (
+            "organization",
+            "provider",
+            "state",
+            "pass_number",
+            "withheld",
+            "missing_messages",
+            "repaired_messages",
+            "open",
+        ),
     )
     _rows(
         console,
