@@ -91,7 +91,7 @@ def processor(database: Database, queue: str) -> Processor:
     return Processor(database, found, "provider-sync")
 
 
-def payload(name: str, /, provider: str = "smartlead", **changes: Any) -> bytes:
+def payload(name: str, provider: str = "smartlead", /, **changes: Any) -> bytes:
     """A sample of the corpus, with fields of its top level changed; where those are objects, with fields of theirs."""
     sample = orjson.loads((CORPUS / provider / f"{name}.json").read_bytes())["payload"]
     for field, value in changes.items():

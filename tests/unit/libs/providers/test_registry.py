@@ -46,6 +46,17 @@ async def test_mail_providers_can_all_that_reconciliation_needs(name: str) -> No
         require(client, WebhookParsing, name)  # type: ignore[type-abstract]
 
 
+def test_what_a_provider_offers_is_known_without_a_client() -> None:
+    offered = {
+        capability: {name for name, provider in PROVIDERS.items() if provider.offers(capability)}
+        for capability in (Snapshots, Pulls, CampaignPulls, WebhookRegistration, WebhookParsing)
+    }
+
+    assert offered[Snapshots] == offered[Pulls] == {"smartlead", "emailbison"}
+    assert offered[CampaignPulls] == offered[WebhookRegistration] == set(PROVIDERS)
+    assert offered[WebhookParsing] == set()  # that is `webhooks`, not the client
+
+
 async def test_no_list_of_heyreach_is_the_truth_about_messages() -> None:
     async with httpx.AsyncClient() as http:
         client = PROVIDERS["heyreach"].make_client({"api_key": "x"}, None, http)

@@ -31,6 +31,15 @@ def gathered(**sightings):
     return gather([Told(ACCOUNT, Reading(event_type="x", **sightings), Source.WEBHOOK, None)])
 
 
+def test_whose_hand_wrote_a_message_is_stated_or_not():
+    def stated(**more):
+        (message,) = gathered(messages=(reply(**more),)).of(MESSAGE).values()
+        return {name: message.fields[name].value for name in ("manual", "inmail") if name in message.fields}
+
+    assert stated() == {}
+    assert stated(is_manual=False, is_inmail=True) == {"manual": False, "inmail": True}
+
+
 def reply(**more):
     fields: dict[str, Any] = {
         "key": "reply:1",
