@@ -64,14 +64,15 @@ async def _prepare(
 
 async def _login(connection: asyncpg.Connection, database: str, role: str, password: str) -> None:
     # A role's password cannot be a parameter of DDL; format() quotes it on the server.
-    verb = "ALTER" if await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role) else "CREATE"
-    statement = await connection.fetchval(
-        "SELECT format('%s ROLE %I LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE PASSWORD %L', "
-        "$1::text, $2::text, $3::text)",
-        verb,
-        role,
-        password,
+    # Of a role that exists only the password is set: to say NOSUPERUSER again takes a superuser, and a service refuses to
+    # start with a login that has become one.
+    known = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", role)
+    words = (
+        "ALTER ROLE %I LOGIN PASSWORD %L"
+        if known
+        else "CREATE ROLE %I LOGIN NOINHERIT NOSUPERUSER NOBYPASSRLS NOCREATEDB NOCREATEROLE PASSWORD %L"
     )
+    statement = await connection.fetchval("SELECT format($1, $2::text, $3::text)", words, role, password)
     await connection.execute(statement)
     await connection.execute(f'GRANT CONNECT ON DATABASE "{database}" TO "{role}"')
 

@@ -51,5 +51,7 @@ def read_row(
         subject=row.text("subject"),
         body_html=row.filled("email_body"),
         internet_message_id=message_id,
+        # Stated by null, not by absence: the webhooks' shorter rows leave the field out of every mail.
+        is_manual=True if kind == SENT and row.states("email_seq_number") and step is None else None,
         in_reply_to_key=keys.sent(stats_id) if kind == REPLY and stats_id else None,
     )

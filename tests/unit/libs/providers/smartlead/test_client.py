@@ -107,7 +107,7 @@ async def test_a_pulled_message_says_what_its_webhook_said(
         for pulled in (await client.read_messages(campaign.external_id, leads)).messages:
             told = by_webhook.get(pulled.key)
             if told is None:
-                assert pulled.step_number is None  # an answer by hand
+                assert (pulled.step_number, pulled.is_manual) == (None, True)  # an answer by hand
                 continue
             compared[pulled.direction] += 1
             for name in ("conversation_key", "lead_key", "step_number", "occurred_at", "to_address", "body_html"):
