@@ -92,6 +92,26 @@ class OutriderClient:
     async def revoke_api_key(self, key_id: str) -> None:
         await self._send("DELETE", f"/api-keys/{key_id}")
 
+    async def add_user(
+        self, subject: str, *, email: str, name: str, role: str, company_ids: Sequence[str] = ()
+    ) -> Json:
+        """`subject` is what the identity provider calls the person."""
+        body = {"subject": subject, "email": email, "name": name, "role": role, "company_ids": list(company_ids)}
+        return await self._post("/users", body)
+
+    def users(self) -> AsyncIterator[Json]:
+        return self._walk("/users")
+
+    async def user(self, user_id: str) -> Json:
+        return await self._get(f"/users/{user_id}")
+
+    async def change_user(self, user_id: str, **changes: Any) -> Json:
+        """`role`, `company_ids`, `status`, `name`, `email`: what is not named stays."""
+        return await self._send("PATCH", f"/users/{user_id}", json=changes)
+
+    async def remove_user(self, user_id: str) -> None:
+        await self._send("DELETE", f"/users/{user_id}")
+
     # Provider accounts and what they brought
 
     async def create_provider_account(self, **account: Any) -> Json:

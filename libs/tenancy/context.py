@@ -39,7 +39,7 @@ ALL_COMPANIES = CompanyScope(None)
 class TenantContext:
     """A caller, authenticated and authorized by the gateway: what the signed inner header says."""
 
-    principal: str  # "key:<uuid>", "platform:<uuid>"
+    principal: str  # "key:<uuid>", "user:<uuid>", "platform:<uuid>"
     org_id: OrgId
     scope: CompanyScope
     permissions: frozenset[str]

@@ -42,6 +42,8 @@ _ADMIN = frozenset(
         "keys:read",
         "keys:write",
         "ledger:read",
+        "users:read",
+        "users:write",
     }
 )
 

@@ -15,17 +15,28 @@ from services.gateway.consumers import consumers
 from services.gateway.forwarding import Table
 from services.gateway.front import Front
 from services.gateway.gate import Gate
+from services.gateway.jwks import Jwks, over_http
 from services.gateway.keys import Peppers
 from services.gateway.owners import Owners
+from services.gateway.rates import Limits, RateGate
 from services.gateway.routes import own_routes
 from services.gateway.settings import GatewaySettings
+from services.gateway.sign_in import SignIn
 
 _READY_SECONDS = 2.0
 
 
 def build(platform: Platform, settings: GatewaySettings) -> Service:
     peppers = Peppers(settings.pepper())
-    gate = Gate(platform.database, peppers)
+    jobs = []
+    sign_in = None
+    if settings.oidc is not None:
+        jwks = Jwks(over_http(settings.oidc.jwks_url))
+        sign_in = SignIn(jwks, issuer=settings.oidc.issuer, audiences=settings.oidc.audiences)
+        jobs.append(Job("jwks", jwks.run))
+    rates = RateGate(platform.database, Limits(settings.rate_limit_per_org, settings.rate_limit_per_key))
+    gate = Gate(platform.database, peppers, sign_in, rates)
+    jobs.append(Job("key uses", gate.uses.run))
     owners = Owners(settings.owners, platform.owners, deadline_seconds=settings.owner_deadline_seconds)
 
     async def ready() -> str:
@@ -40,9 +51,7 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
     front = Front(own, gate=gate, signer=ContextSigner(settings.private_key()), owners=owners, table=Table())
-    return Service(
-        name="gateway", app=front, consumers=consumers(), jobs=(Job("key uses", gate.uses.run),), closing=closing
-    )
+    return Service(name="gateway", app=front, consumers=consumers(), jobs=tuple(jobs), closing=closing)
 
 
 async def _database_away(database: Database) -> str:

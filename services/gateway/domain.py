@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 from urllib.parse import unquote_plus
 from uuid import UUID
 
 from libs.errors import Forbidden, Invalid, NotFound
-from libs.ids import PLATFORM_ORG, CompanyId, OrgId, parse_public_id
+from libs.ids import PLATFORM_ORG, CompanyId, OrgId, parse_public_id, public_id
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 from libs.tenancy.roles import COMPANY_ROLES, PERMISSIONS, PLATFORM_ROLES, SEES_ALL_COMPANIES, Role
 
@@ -18,13 +19,14 @@ _SCOPE_PARAMETERS = frozenset({"company_id", "all_companies"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who holds the key. `companies` matters for company roles only."""
+    """A key or a user (`id` is that of either). `companies` matters for company roles only."""
 
-    key_id: UUID
+    id: UUID
     role: Role
     home: OrgId
     companies: frozenset[CompanyId] = frozenset()
     expires_at: datetime | None = None
+    kind: Literal["key", "user"] = "key"
     scope: CompanyScope = field(init=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +43,7 @@ class Principal:
 
     @property
     def name(self) -> str:
-        return f"{'platform' if self.is_platform else 'key'}:{self.key_id}"
+        return f"{'platform' if self.is_platform else self.kind}:{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,33 @@ class Caller:
         raise Invalid(
             "say which organization you act in: send the header Outrider-Org: org_…", code="organization_required"
         )
+
+
+def choose_member(memberships: Sequence[Principal], named: str | None) -> Principal:
+    """As which of their memberships (at least one) a person acts, who named an org or none.
+
+    Staff who are also in organizations act as members where they are, and as staff elsewhere.
+
+    Raises:
+        NotFound: an org is named in which they are nothing.
+        Invalid: several, and none is named.
+    """
+    staff = next((one for one in memberships if one.is_platform), None)
+    if named is not None:
+        mine = next((one for one in memberships if not one.is_platform and public_id("org", one.home) == named), None)
+        found = mine or staff
+        if found is None:
+            raise no_such_organization()
+        return found
+    if staff is not None:
+        return staff
+    if len(memberships) > 1:
+        names = ", ".join(public_id("org", one.home) for one in memberships[:20])
+        raise Invalid(
+            f"you are in several organizations: name one in the header Outrider-Org ({names})",
+            code="organization_required",
+        )
+    return memberships[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,17 +186,32 @@ def no_such_organization() -> NotFound:
 def check_grant(
     caller: Caller, role: Role, companies: Iterable[CompanyId], expires_at: datetime | None, now: datetime
 ) -> None:
-    """A key gives away at most what it has, within the org it acts in.
+    """A key gives away at most what it has, within the org it acts in, and not for longer.
 
     Raises:
         Forbidden: more than the caller has.
-        Invalid: companies for a role that has none, or none for one that needs some; an end in the past.
+        Invalid: see `check_role`; an end in the past.
+    """
+    check_role(caller, role, companies)
+    principal = caller.principal
+    if expires_at is not None and expires_at <= now:
+        raise Invalid("expires_at lies in the past", pointer="/expires_at")
+    if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):
+        raise Forbidden("a key that expires cannot make one that lives longer: give an earlier expires_at")
+
+
+def check_role(caller: Caller, role: Role, companies: Iterable[CompanyId]) -> None:
+    """Whether the caller may give this role, for these companies, in the org it acts in.
+
+    Raises:
+        Forbidden: more than the caller has.
+        Invalid: companies for a role that has none, or none for one that needs some.
     """
     principal = caller.principal
     if (role in PLATFORM_ROLES) != (caller.org_id is None):
         raise Forbidden(
             "the role super_admin belongs to the platform, and every other role to an organization: only platform "
-            "staff may make such a key, without the header Outrider-Org"
+            "staff may give it, without the header Outrider-Org"
         )
     if not PERMISSIONS[role] <= principal.permissions:
         raise Forbidden(f"the role {role.value} may do more than the role {principal.role.value}")
@@ -178,7 +222,3 @@ def check_grant(
         raise Invalid(f"the role {role.value} sees all companies: leave company_ids out", pointer="/company_ids")
     if not all(principal.scope.covers(company) for company in companies):
         raise no_such_company()
-    if expires_at is not None and expires_at <= now:
-        raise Invalid("expires_at lies in the past", pointer="/expires_at")
-    if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):
-        raise Forbidden("a key that expires cannot make one that lives longer: give an earlier expires_at")

@@ -6,7 +6,7 @@ This is the hot path, so it is plain ASGI: authenticate, authorize, sign, hand b
 from __future__ import annotations
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.errors import Invalid, PlatformError
 from libs.observability import tracing
@@ -19,6 +19,7 @@ from services.gateway.bodies import read_body
 from services.gateway.domain import split_scope
 from services.gateway.forwarding import PREFIX, Forward, Table
 from services.gateway.gate import Gate
+from services.gateway.notes import begin
 from services.gateway.owners import Answer, Headers, Inner, Owners, UpstreamTimeout, UpstreamUnavailable
 
 log = get_logger()
@@ -53,6 +54,16 @@ class Front:
         if scope["type"] != "http":
             await self._own(scope, receive, send)
             return
+        scope, notes = begin(scope)
+
+        async def send_with_notes(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *notes.headers]}
+            await send(message)
+
+        await self._route(scope, receive, send_with_notes)
+
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Ids in our form are believed further in; out here anyone could have written one.
         if any(name == _REQUEST_ID for name, _ in scope["headers"]):
             scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != _REQUEST_ID]}

@@ -17,14 +17,19 @@ from services.gateway.domain import (
     AskedScope,
     Caller,
     Principal,
+    choose_member,
     decide_scope,
     no_such_company,
     no_such_organization,
 )
 from services.gateway.keys import Peppers, PresentedKey
 from services.gateway.memory import Recent
+from services.gateway.notes import of
+from services.gateway.rates import Exhausted, RateGate
 from services.gateway.repository.keys import KnownKey, StoredSecret, look_up_key
 from services.gateway.repository.tenants import Companies, Organizations
+from services.gateway.repository.users import KnownMember, look_up_members
+from services.gateway.sign_in import SignIn, looks_like_token
 from services.gateway.uses import Uses
 
 # A revoked key must be refused within 5 s everywhere, look-ups and clocks included.
@@ -36,7 +41,14 @@ _UNKNOWN = (StoredSecret(b"\0" * 32, 1),)
 
 
 class Gate:
-    def __init__(self, database: Database, peppers: Peppers) -> None:
+    """`sign_in` is None where no identity provider is set: then keys alone open."""
+
+    def __init__(
+        self, database: Database, peppers: Peppers, sign_in: SignIn | None = None, rates: RateGate | None = None
+    ) -> None:
+        self._rates = rates
+        self._sign_in = sign_in
+        self.members: Recent[str, tuple[KnownMember, ...]] = Recent(KEY_SECONDS)
         self._database = database
         self._peppers = peppers
         self.keys: Recent[UUID, KnownKey | _Unknown] = Recent(KEY_SECONDS)
@@ -52,6 +64,7 @@ class Gate:
             Unauthenticated: no key, or none that is valid now.
             Forbidden: the key's organization is suspended.
             NotFound: an org is named that does not exist, or is not the key's own.
+            Exhausted: the caller's or its org's rate limit is used up.
         """
         authorization: bytes | None = None
         named: bytes | None = None
@@ -62,16 +75,56 @@ class Gate:
                 authorization = value
             elif name == b"outrider-org":
                 named = value
-        principal = await self.authenticate((authorization or b"").decode("latin-1"))
-        if named is None:
+        org = None if named is None else named.decode("latin-1")
+        principal = await self.authenticate((authorization or b"").decode("latin-1"), org)
+        if self._rates is not None:
+            notes = of(scope)
+            try:
+                notes.headers += await self._rates.admit(principal)
+            except Exhausted as error:
+                notes.headers += error.headers
+                raise
+        if org is None:
             return Caller(principal, None if principal.is_platform else principal.home)
-        return Caller(principal, await self._organization(principal, named.decode("latin-1")))
+        return Caller(principal, await self._organization(principal, org))
 
-    async def authenticate(self, authorization: str) -> Principal:
+    async def authenticate(self, authorization: str, named: str | None = None) -> Principal:
+        """Who sends this Authorization header. Of a person's memberships that of the org `named` counts.
+
+        Raises:
+            Unauthenticated: a key or token that is not valid now.
+            Forbidden: it is valid, but the organization or the person is suspended, or the person is in none.
+            Invalid: the person is in several organizations and named none.
+        """
         scheme, _, text = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Unauthenticated("send your API key as `Authorization: Bearer otr_live_…`")
-        presented = keys.parse(text.strip())
+        text = text.strip()
+        if self._sign_in is not None and looks_like_token(text):
+            return self._admitted(await self._member(await self._sign_in.subject(text), named))
+        return await self._key_holder(text)
+
+    async def _member(self, subject: str, named: str | None) -> KnownMember:
+        members = self.members.get(subject)
+        if members is None:
+            since = self.members.now()
+            members = await look_up_members(self._database, subject)
+            self.members.put(subject, members, since=since)
+        if not members:
+            raise Forbidden("you are signed in, but no organization knows you: ask its admin", code="no_membership")
+        chosen = choose_member([member.principal for member in members], named)
+        return next(member for member in members if member.principal is chosen)
+
+    @staticmethod
+    def _admitted(member: KnownMember) -> Principal:
+        if member.suspended:
+            raise Forbidden("this organization is suspended", code="organization_suspended")
+        if not member.active:
+            raise Forbidden("you are suspended in this organization: ask its admin", code="user_suspended")
+        return member.principal
+
+    async def _key_holder(self, text: str) -> Principal:
+        presented = keys.parse(text)
         if presented is None:
             raise _not_valid()
         known = await self._key(presented.id)

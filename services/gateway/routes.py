@@ -12,7 +12,7 @@ from libs.web.cursors import MAX_LIMIT, Cursors
 from services.gateway import guard
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
-from services.gateway.handlers import dead_letters, tenants
+from services.gateway.handlers import dead_letters, tenants, users
 from services.gateway.handlers import keys as api_keys
 from services.gateway.keys import Peppers
 from services.gateway.schemas import (
@@ -28,6 +28,9 @@ from services.gateway.schemas import (
     OrganizationOut,
     Page,
     RotationIn,
+    UserChangeIn,
+    UserIn,
+    UserOut,
 )
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -42,7 +45,8 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         principal = caller.principal
         companies = principal.scope.companies
         return MeOut(
-            key_id=public_id("key", principal.key_id),
+            key_id=public_id("key", principal.id) if principal.kind == "key" else None,
+            user_id=public_id("usr", principal.id) if principal.kind == "user" else None,
             role=principal.role,
             organization_id=None if caller.org_id is None else public_id("org", caller.org_id),
             company_ids=None if companies is None else sorted(public_id("cmp", company) for company in companies),
@@ -109,6 +113,38 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         async with units.begin(caller.org(platform=True)) as work:
             await api_keys.revoke_key(work, key_id)
         gate.keys.drop(key_id)  # after the commit, or a look-up in between would bring it back
+
+    @router.post("/users", status_code=201)
+    async def add_user(body: UserIn, caller: Caller = guard.caller("users:write")) -> UserOut:
+        async with units.begin(caller.org(platform=True)) as work:
+            added = await users.add_user(work, caller, body)
+        gate.members.drop(body.subject)
+        return added
+
+    @router.get("/users")
+    async def list_users(
+        after: After = None,
+        limit: Limit = 50,
+        work: UnitOfWork = guard.work(units, "users:read", platform=True),
+    ) -> Page[UserOut]:
+        return await users.list_users(work, cursors, after=after, limit=limit)
+
+    @router.get("/users/{user}")
+    async def get_user(user: str, work: UnitOfWork = guard.work(units, "users:read", platform=True)) -> UserOut:
+        return await users.get_user(work, parse_public_id("usr", user))
+
+    @router.patch("/users/{user}")
+    async def change_user(user: str, body: UserChangeIn, caller: Caller = guard.caller("users:write")) -> UserOut:
+        async with units.begin(caller.org(platform=True)) as work:
+            changed, subject = await users.change_user(work, caller, parse_public_id("usr", user), body)
+        gate.members.drop(subject)
+        return changed
+
+    @router.delete("/users/{user}", status_code=204)
+    async def remove_user(user: str, caller: Caller = guard.caller("users:write")) -> None:
+        async with units.begin(caller.org(platform=True)) as work:
+            subject = await users.remove_user(work, caller, parse_public_id("usr", user))
+        gate.members.drop(subject)
 
     @router.get("/dead-letters")
     async def list_dead_letters(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, Field, PlainSerializer, StringConstraints, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from libs.clock import rfc3339
 from libs.tenancy.roles import Role
@@ -14,6 +22,11 @@ from libs.tenancy.roles import Role
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
 ]
+CompanyIds = Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=500)]
+# OpenID Connect Core 1.0, 2: at most 255 ASCII characters, case-sensitive.
+Subject = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
+# Kept as given: who may judge an address is the server that takes mail for it.
+Email = Annotated[str, StringConstraints(max_length=320, pattern=r"^[^\s@\x00-\x1f\x7f]+@[^\s@\x00-\x1f\x7f]+$")]
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 T = TypeVar("T")
 
@@ -44,8 +57,33 @@ class CompanyIn(Body):
 class ApiKeyIn(Body):
     name: Name
     role: Role
-    company_ids: Annotated[list[Annotated[str, Field(max_length=64)]], Field(max_length=500)] = []
+    company_ids: CompanyIds = []
     expires_at: AwareDatetime | None = None
+
+
+class UserIn(Body):
+    subject: Subject
+    email: Email
+    name: Name
+    role: Role
+    company_ids: CompanyIds = []
+
+
+class UserChangeIn(Body):
+    """What is absent stays as it is; null is no value here."""
+
+    email: Email | None = None
+    name: Name | None = None
+    status: Literal["active", "suspended"] | None = None
+    role: Role | None = None
+    company_ids: CompanyIds | None = None
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_null(cls, value: Any) -> Any:
+        if value is None:  # only what is given comes here
+            raise ValueError("null is no value here: leave the field out to keep what is")
+        return value
 
 
 class RotationIn(Body):
@@ -99,8 +137,21 @@ class IssuedKeyOut(ApiKeyOut):
     key: str = Field(description="the key itself; shown this once")
 
 
+class UserOut(BaseModel):
+    id: str
+    subject: str
+    email: str
+    name: str
+    status: str
+    role: Role
+    company_ids: list[str]
+    created_at: Time
+    changed_at: Time = Field(description="when the membership last changed")
+
+
 class MeOut(BaseModel):
-    key_id: str
+    key_id: str | None = Field(description="null for a person who signed in")
+    user_id: str | None = Field(description="null for a key")
     role: Role
     organization_id: str | None = Field(description="the org acted in; null for platform staff who named none")
     company_ids: list[str] | None = Field(description="null: all companies")

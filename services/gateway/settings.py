@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from libs.settings import PORTS, BadSetting, Secrets, ServiceSettings
+
+
+class Oidc(NamedTuple):
+    issuer: str
+    audiences: tuple[str, ...]
+    jwks_url: str
 
 
 class GatewaySettings(ServiceSettings):
@@ -15,6 +24,11 @@ class GatewaySettings(ServiceSettings):
     key_pepper: SecretStr | None = None  # several, joined by commas, oldest first: new keys take the last
     context_private_key: SecretStr | None = None  # hex
     owner_deadline_seconds: float = 15.0
+    rate_limit_per_org: int = Field(6000, ge=1, le=10_000_000)  # requests a minute, of all its keys and people
+    rate_limit_per_key: int = Field(6000, ge=1, le=10_000_000)  # of one key or person
+    oidc_issuer: str | None = None  # exactly as tokens say it in `iss`; absent: keys alone open
+    oidc_audiences: str | None = None  # what tokens for us say in `aud`, joined by commas
+    oidc_jwks_url: str | None = None
     webhook_ingest_url: str = f"http://127.0.0.1:{PORTS['webhook_ingest']}"
     provider_sync_url: str = f"http://127.0.0.1:{PORTS['provider_sync']}"
     reconciliation_url: str = f"http://127.0.0.1:{PORTS['reconciliation']}"
@@ -29,6 +43,25 @@ class GatewaySettings(ServiceSettings):
             "reconciliation": self.reconciliation_url.rstrip("/"),
             "analytics": self.analytics_url.rstrip("/"),
         }
+
+    @property
+    def oidc(self) -> Oidc | None:
+        """The identity provider, if one is set.
+
+        Raises:
+            BadSetting: set by half, or its keys would come over a line that anyone could change.
+        """
+        given = {"ISSUER": self.oidc_issuer, "AUDIENCES": self.oidc_audiences, "JWKS_URL": self.oidc_jwks_url}
+        if not any(given.values()):
+            return None
+        for name, value in given.items():
+            if not value:
+                raise BadSetting(f"sign-in is set by half: set GATEWAY_OIDC_{name} too, or none of the three")
+        url = urlsplit(self.oidc_jwks_url or "")
+        if url.scheme != "https" and url.hostname not in ("127.0.0.1", "::1", "localhost"):
+            raise BadSetting("GATEWAY_OIDC_JWKS_URL must be https: who changes the keys signs in as anyone")
+        audiences = tuple(one.strip() for one in (self.oidc_audiences or "").split(",") if one.strip())
+        return Oidc(self.oidc_issuer or "", audiences, self.oidc_jwks_url or "")
 
     def pepper(self) -> str:
         """Raises BadSetting: none is set and none was made."""

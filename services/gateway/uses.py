@@ -27,8 +27,8 @@ class Uses:
 
     def note(self, principal: Principal) -> None:
         moment = coarse(now())
-        if self._written.get(principal.key_id) != moment:
-            self._pending.setdefault(principal.home, {})[principal.key_id] = moment
+        if self._written.get(principal.id) != moment:
+            self._pending.setdefault(principal.home, {})[principal.id] = moment
 
     async def flush(self) -> None:
         """Write what was noted since the last time: one statement per org that was active.

@@ -42,7 +42,7 @@ async def look_up_key(database: Database, key_id: UUID) -> KnownKey | None:
     if row is None:
         return None
     principal = Principal(
-        key_id=key_id,
+        id=key_id,
         role=Role(row["role"]),
         home=OrgId(row["org_id"]),
         companies=frozenset(CompanyId(company) for company in row["company_ids"]),

@@ -28,7 +28,9 @@ MakeHouse = Callable[..., Awaitable[House]]
 async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeHouse]:
     async with AsyncExitStack() as stack:
 
-        async def make(hop: str = "asgi", *, absent: tuple[str, ...] = (), deadline_seconds: float = 15.0) -> House:
+        async def make(
+            hop: str = "asgi", *, absent: tuple[str, ...] = (), deadline_seconds: float = 15.0, **more: Any
+        ) -> House:
             private = new_private_key()
             public = public_key_of(private)
             owners = {process: FakeOwner(process, ContextVerifier([public], process)) for process in OWNERS}
@@ -49,6 +51,7 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
                 analytics_url=urls["analytics"],
                 reconciliation_url=urls["reconciliation"],
                 webhook_ingest_url=urls["webhook-ingest"],
+                **more,
             )
             gateway = database("gateway")
             verifier = ContextVerifier([public], "gateway")

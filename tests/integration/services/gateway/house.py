@@ -72,7 +72,7 @@ class FakeOwner:
 
 
 @asynccontextmanager
-async def served(app: FakeOwner) -> AsyncIterator[str]:
+async def served(app: Any) -> AsyncIterator[str]:
     """The owner's address while it listens on a port of its own."""
     # The protocol is named, or asyncio leaves Nagle's algorithm on and each answer waits for an acknowledgement.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -166,7 +166,11 @@ async def settle(app: Any, platform_key: str, name: str) -> Tenant:
 
 
 def without_request_id(response: httpx.Response) -> tuple[int, Any, dict[str, str]]:
-    """All that a caller sees of an answer, but for the id that every answer has of its own."""
+    """All that a caller sees of an answer, but for what every answer has of its own: its id, and how many may follow."""
     body = response.json()
     assert body.pop("request_id") == response.headers["x-request-id"]
-    return response.status_code, body, {k: v for k, v in response.headers.items() if k != "x-request-id"}
+    return (
+        response.status_code,
+        body,
+        {k: v for k, v in response.headers.items() if k != "x-request-id" and "ratelimit" not in k},
+    )

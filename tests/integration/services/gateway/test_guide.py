@@ -68,7 +68,7 @@ async def test_each_example_of_the_guide_is_true(house):
 
 
 def test_the_table_of_routes_is_complete():
-    rows = dict(re.findall(r"^\| (`(?:GET|POST).*?) \| (.*?) \|$", GUIDE, re.MULTILINE))
+    rows = dict(re.findall(r"^\| (`(?:GET|POST|PATCH).*?) \| (.*?) \|$", GUIDE, re.MULTILINE))
     written = set()
     for routes in rows:
         for part in routes.split(", "):
@@ -78,6 +78,7 @@ def test_the_table_of_routes_is_complete():
         "GET /v1/me", "POST /v1/organizations", "GET /v1/organizations", "POST /v1/companies", "GET /v1/companies",
         "POST /v1/api-keys", "GET /v1/api-keys", "DELETE /v1/api-keys/{id}",
         "POST /v1/api-keys/{id}/rotations", "GET /v1/dead-letters",
+        "POST /v1/users", "GET /v1/users", "GET /v1/users/{id}", "PATCH /v1/users/{id}", "DELETE /v1/users/{id}",
     }  # fmt: skip
     assert written == own | {f"{forward.method} {forward.path}" for forward in FORWARDS}
     for forward in FORWARDS:

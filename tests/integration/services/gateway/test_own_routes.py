@@ -261,7 +261,7 @@ async def test_staff_who_name_no_org_are_asked_for_one(house):
 
 async def test_own_routes_answer_405_and_404(house):
     assert (await house.ask("PUT", "/v1/companies", house.first.admin)).status_code == 405
-    for path in ("/v1", "/v1/", "/v1/companies/", "/", "/openapi.json", "/docs", "/v1/users"):
+    for path in ("/v1", "/v1/", "/v1/companies/", "/", "/openapi.json", "/docs", "/v1/people"):
         assert (await house.ask("GET", path, house.first.admin)).status_code == 404, path
 
 

@@ -10,7 +10,7 @@ READ = {
 }  # fmt: skip
 ADMIN = {
     "accounts:write", "companies:write", "dead_letters:read", "deliveries:read", "keys:read", "keys:write", "ledger:read",
-    "reconciliations:start",
+    "reconciliations:start", "users:read", "users:write",
 }  # fmt: skip
 
 

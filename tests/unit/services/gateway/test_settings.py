@@ -31,6 +31,23 @@ def test_the_environment_wins_over_the_file(monkeypatch):
     assert "given" not in repr(GatewaySettings())
 
 
+def test_sign_in_is_set_whole_over_a_safe_line_or_not_at_all():
+    whole = {
+        "oidc_issuer": "https://id.example.com/",
+        "oidc_audiences": "a, b",
+        "oidc_jwks_url": "https://id.example.com/k",
+    }
+    assert GatewaySettings().oidc is None
+    oidc = GatewaySettings.model_validate(whole).oidc
+    assert oidc is not None
+    assert oidc.audiences == ("a", "b")
+    for name in whole:
+        with pytest.raises(BadSetting, match=name.upper()):
+            _ = GatewaySettings.model_validate({**whole, name: None}).oidc
+    with pytest.raises(BadSetting, match="https"):
+        _ = GatewaySettings.model_validate({**whole, "oidc_jwks_url": "http://id.example.com/k"}).oidc
+
+
 def test_owners_are_found_by_process_name(monkeypatch):
     monkeypatch.setenv("GATEWAY_PROVIDER_SYNC_URL", "http://provider-sync:8082/")
 
