@@ -27,4 +27,5 @@ def frozen(at: datetime) -> Iterator[None]:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-07-11T12:01:58.023000Z`: always UTC, always six digits, so that text sorts as time does."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # isoformat, as strftime leaves years before 1000 unpadded: those would sort after all others.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

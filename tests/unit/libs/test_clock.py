@@ -46,3 +46,7 @@ def test_text_reads_back(moment: datetime) -> None:
 @given(one=moments, other=moments)
 def test_text_sorts_as_time_does(one: datetime, other: datetime) -> None:
     assert (clock.rfc3339(one) < clock.rfc3339(other)) == (one.astimezone(UTC) < other.astimezone(UTC))
+
+
+def test_text_sorts_as_time_does_before_the_year_1000_too() -> None:
+    assert clock.rfc3339(datetime(999, 1, 1, tzinfo=UTC)) < clock.rfc3339(datetime(2026, 1, 1, tzinfo=UTC))
