@@ -23,7 +23,7 @@ ready-demo:
 demo: ready-demo  ## the whole house for a minute: BROKER=rabbitmq for real processes, KILL=1 to crash them on the way
 	@$(VENV)/outrider demo $(if $(BROKER),--broker $(BROKER)) $(if $(KILL),--kill) $(ARGS)
 
-up: ready-demo  ## the whole house, staying up; prints URL, key and console
+up: ready-demo  ## the whole house, staying up; prints its addresses and where its key is
 	@$(VENV)/outrider up $(if $(BROKER),--broker $(BROKER)) $(ARGS)
 
 down: ready-demo  ## ends what `make up` started

@@ -33,7 +33,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Decides what the simulated provider plays.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Run the whole house for a minute, with a simulated provider, and check that all adds up."""
+    """Run the whole house for a minute, with simulated providers, and check that all adds up."""
     from services.cli.demo.story import Demo  # the services' imports take a second that `--help` need not wait
 
     _check_broker(broker)
