@@ -169,6 +169,10 @@ class OutriderClient:
 
     # What failed, what came in, what differs
 
+    def audit_log(self) -> AsyncIterator[Json]:
+        """Who did what, and who was refused; newest first."""
+        return self._walk("/audit-log")
+
     def dead_letters(self, **filters: Any) -> AsyncIterator[Json]:
         return self._walk("/dead-letters", filters)
 

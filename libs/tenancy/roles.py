@@ -36,6 +36,7 @@ _MANAGE = frozenset({"reconciliations:start"})
 _ADMIN = frozenset(
     {
         "accounts:write",
+        "audit:read",
         "companies:write",
         "dead_letters:read",
         "deliveries:read",  # what the door took in: nobody knows yet whose it is within the org

@@ -12,6 +12,7 @@ from libs.tenancy.signing import ContextSigner
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from services.gateway.consumers import consumers
+from services.gateway.denials import Denials
 from services.gateway.forwarding import Table
 from services.gateway.front import Front
 from services.gateway.gate import Gate
@@ -50,7 +51,14 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     own = make_app("gateway", ready=ready)
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
-    front = Front(own, gate=gate, signer=ContextSigner(settings.private_key()), owners=owners, table=Table())
+    front = Front(
+        own,
+        gate=gate,
+        signer=ContextSigner(settings.private_key()),
+        owners=owners,
+        table=Table(),
+        denials=Denials(platform.units),
+    )
     return Service(name="gateway", app=front, consumers=consumers(), jobs=tuple(jobs), closing=closing)
 
 

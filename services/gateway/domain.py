@@ -52,6 +52,7 @@ class Caller:
 
     principal: Principal
     org_id: OrgId | None
+    request_id: str = ""
 
     def require(self, permission: str) -> None:
         if permission not in self.principal.permissions:

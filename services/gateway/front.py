@@ -16,6 +16,7 @@ from libs.tenancy.signing import HEADER, ContextSigner
 from libs.web import problems
 from libs.web.app import REQUEST_ID, RequestEdge
 from services.gateway.bodies import read_body
+from services.gateway.denials import Denials
 from services.gateway.domain import split_scope
 from services.gateway.forwarding import PREFIX, Forward, Table
 from services.gateway.gate import Gate
@@ -37,12 +38,17 @@ _PASSED_OUT = frozenset(
         b"idempotent-replayed",
     }
 )
+# A 404 may be another tenant's object: we do not say which, and so cannot leave it out.
+_REFUSED = frozenset({403, 404})
 _REQUEST_ID = REQUEST_ID.encode()
 _CONTEXT = HEADER.encode()
 
 
 class Front:
-    def __init__(self, own: ASGIApp, *, gate: Gate, signer: ContextSigner, owners: Owners, table: Table) -> None:
+    def __init__(
+        self, own: ASGIApp, *, gate: Gate, signer: ContextSigner, owners: Owners, table: Table, denials: Denials
+    ) -> None:
+        self._denials = denials
         self._own = own
         self._gate = gate
         self._signer = signer
@@ -58,6 +64,8 @@ class Front:
 
         async def send_with_notes(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] in _REFUSED and notes.caller is not None:
+                    await self._denials.note(notes.caller, message["status"], scope["method"], scope["path"])
                 message = {**message, "headers": [*message.get("headers", []), *notes.headers]}
             await send(message)
 

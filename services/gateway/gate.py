@@ -77,16 +77,18 @@ class Gate:
                 named = value
         org = None if named is None else named.decode("latin-1")
         principal = await self.authenticate((authorization or b"").decode("latin-1"), org)
+        request_id = str(scope.get("request_id", ""))
+        notes = of(scope)
+        notes.caller = Caller(principal, None if principal.is_platform else principal.home, request_id)
         if self._rates is not None:
-            notes = of(scope)
             try:
                 notes.headers += await self._rates.admit(principal)
             except Exhausted as error:
                 notes.headers += error.headers
                 raise
-        if org is None:
-            return Caller(principal, None if principal.is_platform else principal.home)
-        return Caller(principal, await self._organization(principal, org))
+        if org is not None:
+            notes.caller = Caller(principal, await self._organization(principal, org), request_id)
+        return notes.caller
 
     async def authenticate(self, authorization: str, named: str | None = None) -> Principal:
         """Who sends this Authorization header. Of a person's memberships that of the org `named` counts.

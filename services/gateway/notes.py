@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 
 from starlette.types import Scope
 
+from services.gateway.domain import Caller
+
 _KEY = "outrider.notes"
 
 
 @dataclass(slots=True)
 class Notes:
-    """`headers` are put on the answer, whoever gives it."""
+    """`headers` are put on the answer, whoever gives it; `caller` is who asked, as soon as that is known."""
 
+    caller: Caller | None = None
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
 
 

@@ -12,12 +12,13 @@ from libs.web.cursors import MAX_LIMIT, Cursors
 from services.gateway import guard
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
-from services.gateway.handlers import dead_letters, tenants, users
+from services.gateway.handlers import audit_log, dead_letters, tenants, users
 from services.gateway.handlers import keys as api_keys
 from services.gateway.keys import Peppers
 from services.gateway.schemas import (
     ApiKeyIn,
     ApiKeyOut,
+    AuditEntryOut,
     CompanyIn,
     CompanyOut,
     DeadLetterOut,
@@ -55,10 +56,10 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
 
     @router.post("/organizations", status_code=201)
     async def create_organization(
-        body: OrganizationIn, _: Caller = guard.caller("organizations:write")
+        body: OrganizationIn, caller: Caller = guard.caller("organizations:write")
     ) -> OrganizationOut:
         async with units.begin(OrgId(new_id())) as work:
-            return await tenants.create_organization(work, body.name, body.time_zone)
+            return await tenants.create_organization(work, caller, body.name, body.time_zone)
 
     @router.get("/organizations")
     async def list_organizations(
@@ -69,8 +70,12 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         return await tenants.list_organizations(work, cursors, after=after, limit=limit)
 
     @router.post("/companies", status_code=201)
-    async def create_company(body: CompanyIn, work: UnitOfWork = guard.work(units, "companies:write")) -> CompanyOut:
-        return await tenants.create_company(work, body.name)
+    async def create_company(
+        body: CompanyIn,
+        caller: Caller = guard.caller("companies:write"),
+        work: UnitOfWork = guard.work(units, "companies:write"),
+    ) -> CompanyOut:
+        return await tenants.create_company(work, caller, body.name)
 
     @router.get("/companies")
     async def list_companies(
@@ -111,7 +116,7 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
     async def revoke_key(key: str, caller: Caller = guard.caller("keys:write")) -> None:
         key_id = parse_public_id("key", key)
         async with units.begin(caller.org(platform=True)) as work:
-            await api_keys.revoke_key(work, key_id)
+            await api_keys.revoke_key(work, caller, key_id)
         gate.keys.drop(key_id)  # after the commit, or a look-up in between would bring it back
 
     @router.post("/users", status_code=201)
@@ -145,6 +150,14 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         async with units.begin(caller.org(platform=True)) as work:
             subject = await users.remove_user(work, caller, parse_public_id("usr", user))
         gate.members.drop(subject)
+
+    @router.get("/audit-log")
+    async def list_audit_log(
+        after: After = None,
+        limit: Limit = 50,
+        work: UnitOfWork = guard.work(units, "audit:read", platform=True),
+    ) -> Page[AuditEntryOut]:
+        return await audit_log.list_audit_log(work, cursors, after=after, limit=limit)
 
     @router.get("/dead-letters")
     async def list_dead_letters(

@@ -158,6 +158,18 @@ class MeOut(BaseModel):
     permissions: list[str]
 
 
+class AuditEntryOut(BaseModel):
+    position: int = Field(description="1, 2, 3 … without a gap within the organization")
+    at: Time
+    actor: str = Field(description="key:…, user:…, platform:…, or machine")
+    action: str
+    outcome: Literal["done", "denied"]
+    object: str = Field(description="a public id; of a denial method and path")
+    details: dict[str, Any]
+    request_id: str | None
+    hash: str = Field(description="SHA-256 over this entry and the hash before it; hex")
+
+
 DeadLetterState = Literal["dead", "parked", "due", "done", "discarded"]
 
 

@@ -14,7 +14,7 @@ from libs.ids import CompanyId, new_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.tenancy.roles import Role
 from libs.web.cursors import Cursors, page
-from services.gateway import keys
+from services.gateway import audit, keys
 from services.gateway.domain import Caller, check_grant, parse_company
 from services.gateway.handlers.positions import id_position
 from services.gateway.keys import Peppers
@@ -35,7 +35,13 @@ async def issue_key(work: UnitOfWork, caller: Caller, peppers: Peppers, wanted: 
     if companies and not await Companies(work.session).all_exist(companies):
         raise Invalid("company_ids names a company that does not exist", pointer="/company_ids")
     return await add_key(
-        work, peppers, name=wanted.name, role=wanted.role, companies=companies, expires_at=wanted.expires_at
+        work,
+        peppers,
+        name=wanted.name,
+        role=wanted.role,
+        companies=companies,
+        expires_at=wanted.expires_at,
+        caller=caller,
     )
 
 
@@ -47,8 +53,9 @@ async def add_key(
     role: Role,
     companies: Sequence[CompanyId] = (),
     expires_at: datetime | None = None,
+    caller: Caller | None = None,
 ) -> IssuedKeyOut:
-    """Keep a new key's hash and answer the key; whether it may be made is decided before."""
+    """Keep a new key's hash and answer the key; whether `caller` (None: the machine) may make it is decided before."""
     key_id = new_id()
     text, secret = keys.make(key_id)
     row = await Keys(work.session).add(
@@ -61,7 +68,10 @@ async def add_key(
         last4=text[-4:],
         expires_at=expires_at,
     )
-    return IssuedKeyOut(**_key(row).model_dump(), key=text)
+    shown = _key(row)
+    granted = shown.model_dump(mode="json", include={"name", "role", "company_ids", "expires_at"})
+    await audit.record(work.session, caller, "key.issued", shown.id, granted)
+    return IssuedKeyOut(**shown.model_dump(), key=text)
 
 
 async def rotate_key(
@@ -98,6 +108,8 @@ async def rotate_key(
         made_at=moment,
         ends_at=moment + timedelta(seconds=overlap_seconds),
     )
+    details = {"overlap_seconds": overlap_seconds}
+    await audit.record(work.session, caller, "key.rotated", public_id("key", key_id), details)
     return IssuedKeyOut(**_key(row).model_dump(), key=text)
 
 
@@ -113,14 +125,18 @@ async def list_keys(work: UnitOfWork, cursors: Cursors, *, after: str | None, li
     )
 
 
-async def revoke_key(work: UnitOfWork, key_id: UUID) -> None:
+async def revoke_key(work: UnitOfWork, caller: Caller | None, key_id: UUID) -> None:
     """From now on (elsewhere within 5 s) the key opens nothing. Doing it again changes nothing.
 
     Raises:
         NotFound: the org has no such key.
     """
-    if not await Keys(work.session).revoke(key_id):
+    found = await Keys(work.session).locked(key_id)
+    if found is None:
         raise _no_such_key()
+    if found["revoked_at"] is None:
+        await Keys(work.session).revoke(key_id)
+        await audit.record(work.session, caller, "key.revoked", public_id("key", key_id))
 
 
 def _no_such_key() -> NotFound:

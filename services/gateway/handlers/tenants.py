@@ -12,12 +12,14 @@ from libs.errors import Invalid
 from libs.ids import CompanyId, new_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
+from services.gateway import audit
+from services.gateway.domain import Caller
 from services.gateway.handlers.positions import id_position
 from services.gateway.repository.tenants import Companies, Organizations
 from services.gateway.schemas import CompanyOut, OrganizationOut, Page
 
 
-async def create_organization(work: UnitOfWork, name: str, time_zone: str) -> OrganizationOut:
+async def create_organization(work: UnitOfWork, caller: Caller, name: str, time_zone: str) -> OrganizationOut:
     """Make the org that `work` acts in. Publishes OrganizationCreatedV1.
 
     Raises:
@@ -26,6 +28,8 @@ async def create_organization(work: UnitOfWork, name: str, time_zone: str) -> Or
     _check_time_zone(time_zone)
     row = await Organizations(work.session).add(name, time_zone)
     work.publish(OrganizationCreatedV1(organization_id=work.org_id, name=name, time_zone=time_zone))
+    target = public_id("org", work.org_id)
+    await audit.record(work.session, caller, "organization.created", target, {"name": name, "time_zone": time_zone})
     return _organization(row)
 
 
@@ -52,11 +56,12 @@ async def list_organizations(
     )
 
 
-async def create_company(work: UnitOfWork, name: str) -> CompanyOut:
+async def create_company(work: UnitOfWork, caller: Caller, name: str) -> CompanyOut:
     """Publishes CompanyCreatedV1."""
     company_id = CompanyId(new_id())
     row = await Companies(work.session).add(company_id, name)
     work.publish(CompanyCreatedV1(company_id=company_id, name=name), company_id=company_id)
+    await audit.record(work.session, caller, "company.created", public_id("cmp", company_id), {"name": name})
     return _company(row)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -13,6 +14,7 @@ from libs.ids import CompanyId, new_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.tenancy.roles import COMPANY_ROLES, PERMISSIONS, Role
 from libs.web.cursors import Cursors, page
+from services.gateway import audit
 from services.gateway.domain import Caller, check_role, parse_company
 from services.gateway.handlers.positions import id_position
 from services.gateway.repository.tenants import Companies
@@ -35,7 +37,9 @@ async def add_user(work: UnitOfWork, caller: Caller, wanted: UserIn) -> UserOut:
         user_id, subject=wanted.subject, email=wanted.email, name=wanted.name, role=wanted.role, companies=companies
     ):
         raise Conflict("this organization has a user with this subject", code="user_exists")
-    return _user(await _get(users, user_id))
+    added = _user(await _get(users, user_id))
+    await audit.record(work.session, caller, "user.added", added.id, _audited(added))
+    return added
 
 
 async def change_user(work: UnitOfWork, caller: Caller, user_id: UUID, wanted: UserChangeIn) -> tuple[UserOut, str]:
@@ -70,7 +74,10 @@ async def change_user(work: UnitOfWork, caller: Caller, user_id: UUID, wanted: U
         role=role,
         companies=companies,
     )
-    return _user(await _get(users, user_id)), found["subject"]
+    changed = _user(await _get(users, user_id))
+    details = {"before": _audited(_user(found)), "after": _audited(changed), "fields": sorted(named)}
+    await audit.record(work.session, caller, "user.changed", changed.id, details)
+    return changed, changed.subject
 
 
 async def remove_user(work: UnitOfWork, caller: Caller, user_id: UUID) -> str:
@@ -86,6 +93,7 @@ async def remove_user(work: UnitOfWork, caller: Caller, user_id: UUID) -> str:
         raise _no_such_user()
     _check_reach(caller, found)
     await users.remove(user_id)
+    await audit.record(work.session, caller, "user.removed", public_id("usr", user_id), _audited(_user(found)))
     return str(found["subject"])
 
 
@@ -133,6 +141,11 @@ async def _get(users: Users, user_id: UUID) -> asyncpg.Record:
 
 def _no_such_user() -> NotFound:
     return NotFound("there is no usr_ object with this id")
+
+
+def _audited(user: UserOut) -> dict[str, Any]:
+    """What they may, not who they are: names and addresses can be erased, rows of the audit log cannot."""
+    return user.model_dump(mode="json", include={"role", "company_ids", "status"})
 
 
 def _user(row: asyncpg.Record) -> UserOut:

@@ -122,15 +122,10 @@ class Keys:
             [uses[key_id] for key_id in ordered],
         )
 
-    async def revoke(self, key_id: UUID) -> bool:
-        """False when there is no such key; one that was revoked before keeps its time."""
-        touched = await self._session.execute(
-            "UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE org_id = $1 AND id = $2",
-            self._session.org_id,
-            key_id,
-            now(),
+    async def revoke(self, key_id: UUID) -> None:
+        await self._session.execute(
+            "UPDATE api_keys SET revoked_at = $3 WHERE org_id = $1 AND id = $2", self._session.org_id, key_id, now()
         )
-        return touched == 1
 
     async def has_usable(self, role: Role) -> bool:
         """Whether a live key of this role exists; whoever asks at the same time waits until this transaction is over."""

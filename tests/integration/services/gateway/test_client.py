@@ -33,6 +33,7 @@ async def test_tenants_and_keys_from_nothing(house, http):
     person = await staff.add_user("idp|1", email="a@example.com", name="Ada", role="org_admin")
     assert (await staff.change_user(person["id"], status="suspended"))["status"] == "suspended"
     assert [row["id"] async for row in staff.users()] == [(await staff.user(person["id"]))["id"]]
+    assert [entry["action"] async for entry in staff.audit_log()][:2] == ["user.changed", "user.added"]
     await staff.remove_user(person["id"])
     rotated = await staff.rotate_api_key(issued["id"], overlap_seconds=60)
     assert (await OutriderClient("http://gateway.example.com", rotated["key"], http=http).me())["key_id"] == issued[

@@ -77,7 +77,7 @@ def test_the_table_of_routes_is_complete():
     own = {
         "GET /v1/me", "POST /v1/organizations", "GET /v1/organizations", "POST /v1/companies", "GET /v1/companies",
         "POST /v1/api-keys", "GET /v1/api-keys", "DELETE /v1/api-keys/{id}",
-        "POST /v1/api-keys/{id}/rotations", "GET /v1/dead-letters",
+        "POST /v1/api-keys/{id}/rotations", "GET /v1/dead-letters", "GET /v1/audit-log",
         "POST /v1/users", "GET /v1/users", "GET /v1/users/{id}", "PATCH /v1/users/{id}", "DELETE /v1/users/{id}",
     }  # fmt: skip
     assert written == own | {f"{forward.method} {forward.path}" for forward in FORWARDS}

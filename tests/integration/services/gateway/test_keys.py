@@ -62,7 +62,7 @@ async def test_another_replica_forgets_a_revoked_key_within_five_seconds(databas
     replica.keys._clock = lambda: moment
     principal = await replica.authenticate(f"Bearer {issued.key}")
     async with units.begin(org) as work:
-        await revoke_key(work, principal.id)
+        await revoke_key(work, None, principal.id)
 
     moment += KEY_SECONDS
     with pytest.raises(Unauthenticated, match="revoked"):

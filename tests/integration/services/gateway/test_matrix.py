@@ -5,16 +5,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from fastapi.routing import APIRoute
+
 from libs.clock import now
 from libs.database.engine import Database
 from libs.ids import CompanyId, OrgId, parse_public_id
 from libs.messaging.work import Units
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 from libs.tenancy.roles import Role
+from libs.web.cursors import Cursors
 from services.gateway import keys
 from services.gateway.forwarding import FORWARDS
+from services.gateway.gate import Gate
 from services.gateway.handlers.keys import add_key
 from services.gateway.keys import Peppers
+from services.gateway.routes import own_routes
 from tests.integration.services.gateway.conftest import PEPPER
 from tests.integration.services.gateway.house import House, ask, without_request_id
 
@@ -251,3 +256,55 @@ async def test_a_context_for_one_owner_is_refused_by_the_next(house):
     own = await ask(house.owners["reconciliation"], "GET", "/reconciliations", headers={"outrider-context": token})
 
     assert (stolen.status_code, own.status_code) == (401, 200)
+
+
+# The gateway's own routes: what each role gets from an empty but well-formed request. `{key}` and `{usr}` are nobody's ids.
+OWN_ADMINS_ONLY = {
+    "POST /v1/companies": 422,
+    "POST /v1/api-keys": 422,
+    "GET /v1/api-keys": 200,
+    "DELETE /v1/api-keys/{key}": 404,
+    "POST /v1/api-keys/{key}/rotations": 404,
+    "POST /v1/users": 422,
+    "GET /v1/users": 200,
+    "GET /v1/users/{usr}": 404,
+    "PATCH /v1/users/{usr}": 422,
+    "DELETE /v1/users/{usr}": 404,
+    "GET /v1/audit-log": 200,
+    "GET /v1/dead-letters": 200,
+}
+OWN_FOR_ALL = {"GET /v1/me": 200, "GET /v1/organizations": 200, "GET /v1/companies": 200}
+OWN_FOR_STAFF = {"POST /v1/organizations": 422}
+OWN = {**OWN_ADMINS_ONLY, **OWN_FOR_ALL, **OWN_FOR_STAFF}
+
+
+async def test_every_own_route_for_every_caller(house, database):
+    gateway = database("gateway")
+    router = own_routes(Gate(gateway, Peppers(PEPPER)), Units(gateway, "gateway"), Peppers(PEPPER), Cursors("key"))
+    served = {
+        f"{method} {route.path}"
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    }
+    assert served == {route.replace("{usr}", "{user}") for route in OWN}
+
+    for name, (key, org) in (await callers(house, database("gateway"))).items():
+        for route, admins in OWN.items():
+            method, template = route.split(" ")
+            path = template.replace("{key}", f"key_{'9' * 32}").replace("{usr}", f"usr_{'9' * 32}")
+            more: dict[str, dict[str, str]] = {"json": {}} if method in ("POST", "PATCH") else {}
+            response = await house.ask(method, path, key, org=org, **more)
+            if name in ("revoked key", "expired key", "unknown key", "wrong secret", "garbage", "no key"):
+                expected = 401
+            elif name in ("super_admin in an org that is not", "another org's admin"):
+                expected = 404
+            elif name == "super_admin bare":
+                expected = 422 if route == "GET /v1/companies" else admins
+            elif name == "super_admin in an org" or route in OWN_FOR_ALL:
+                expected = admins
+            elif name == "org_admin":
+                expected = 403 if route in OWN_FOR_STAFF else admins
+            else:
+                expected = 403
+            assert response.status_code == expected, (name, route, response.text)

@@ -9,7 +9,7 @@ READ = {
     "reconciliations:read",
 }  # fmt: skip
 ADMIN = {
-    "accounts:write", "companies:write", "dead_letters:read", "deliveries:read", "keys:read", "keys:write", "ledger:read",
+    "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "keys:read", "keys:write", "ledger:read",
     "reconciliations:start", "users:read", "users:write",
 }  # fmt: skip
 
