@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -81,6 +83,7 @@ _QUERIES = {
     "functions": f"""
         SELECT p.oid::regprocedure::text || ' returns ' || pg_get_function_result(p.oid)
           || CASE WHEN p.prosecdef THEN E'\\n  SECURITY DEFINER' ELSE E'\\n  as the caller' END
+          || CASE p.provolatile WHEN 'v' THEN ', may write' ELSE '' END
           || coalesce(', ' || array_to_string(p.proconfig, ', '), '')
           || E'\\n  as ' || btrim(regexp_replace(p.prosrc, '\\s+', ' ', 'g'))
           || CASE WHEN p.proowner = d.datdba THEN '' ELSE ' owned by ' || p.proowner::regrole::text END
@@ -99,10 +102,21 @@ _QUERIES = {
 }  # fmt: skip
 
 
+@asynccontextmanager
+async def rolled_back(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A transaction, or a part of one, that leaves nothing behind."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+
+
 async def read(admin: asyncpg.Connection, template: str) -> str:
     """The text for the database that `admin` is in; roles carry the name of `template`."""
     sections = []
-    async with admin.transaction(readonly=True):
+    async with rolled_back(admin):
         await admin.execute("SET LOCAL search_path = pg_catalog")
         for title, query in _QUERIES.items():
             rows = await admin.fetch(query, template, [*SERVICES, "public"])

@@ -32,6 +32,12 @@ class Copy:
         self.opened.append(self.full.open(service, pool_size=size))
         return self.opened[-1]
 
+    async def hang_up(self) -> None:
+        """Close all connections of logins, so that the next ones know nothing of these."""
+        for one in self.opened:
+            await one.close()
+        self.opened.clear()
+
     def given(self) -> dict[str, Any]:
         by_service: dict[str, Database] = {}
 
@@ -81,8 +87,7 @@ class Room:
                 try:
                     yield copy
                 finally:
-                    for one in copy.opened:
-                        await one.close()
+                    await copy.hang_up()
         finally:
             async with connected(self.server) as server:
                 await server.execute(f"DROP DATABASE {name} WITH (FORCE)")

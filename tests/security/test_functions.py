@@ -7,6 +7,7 @@ import pytest
 
 from libs.database.names import SERVICES, login_role
 from tests.fixtures.database import MigratedDatabase
+from tests.security.grants import rolled_back
 
 # What a look-up may let out: ids, hashes, and what is needed to judge these. Never a name, an address, a text of a tenant's.
 IDS = {"org_id", "run_id", "endpoint_id", "account_id", "company_ids", "user_id"}
@@ -82,3 +83,22 @@ async def test_the_owner_may_read_what_its_functions_read(admin: asyncpg.Connect
     read = {f"{name.split('.')[0]}.{table}" for name, (tables, _) in DEFINERS.items() for table in tables}
 
     assert {row["name"] for row in rows} == read - BLIND_WITHOUT_SUPERUSER
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_policies_ask_is_answered_by_the_settings_alone(admin: asyncpg.Connection, service: str) -> None:
+    """Also where no table has companies yet. "" is what a setting of an ended transaction reads as."""
+    one, other = "00000000-0000-7000-8000-000000000001", "00000000-0000-7000-8000-000000000002"
+    tell = "SELECT set_config('app.org_id', $1, true), set_config('app.company_ids', $2, true)"
+    ask = f"SELECT {service}.app_org_id()::text, {service}.app_all_companies(), {service}.app_company_ids()::text[]"
+    for org, companies, expected in (
+        ("", "", (None, False, [])),
+        (one, "", (one, False, [])),
+        (one, "*", (one, True, [])),
+        (other, f"{one},{other}", (other, False, [one, other])),
+    ):
+        async with rolled_back(admin):
+            await admin.execute(tell, org, companies)
+            answer = await admin.fetchrow(ask)
+            assert answer is not None
+            assert tuple(answer) == expected, (org, companies)

@@ -15,6 +15,12 @@ from tests.security.test_functions import BLIND_WITHOUT_SUPERUSER, DEFINERS
 
 ROWS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
+# Where the service itself may do less: what is told there is never untold.
+FEWER = {
+    "gateway.audit_log": {"SELECT", "INSERT"},
+    "gateway.audit_heads": {"SELECT", "INSERT", "UPDATE"},
+}
+
 # A table without org_id is no tenant's. None is, but for alembic's.
 OF_THE_HOUSE = {"alembic_version"}
 
@@ -106,7 +112,7 @@ async def test_nobody_has_a_right_that_the_rules_do_not_give(admin: asyncpg.Conn
         roles = [login_role(full.template, table.schema)]
         if table.name in MESSAGING:
             roles.append(dispatch_role(full.template, table.schema))
-        expected.update((str(table), role, right) for role in roles for right in ROWS)
+        expected.update((str(table), role, right) for role in roles for right in FEWER.get(str(table), ROWS))
     for service in SERVICES:
         expected[f"{service}.alembic_version", login_role(full.template, service), "SELECT"] += 1
     rows = await admin.fetch(

@@ -1,0 +1,293 @@
+# ruff: noqa: E501 - a mutant is a line, and its line
+"""Mutants of the code that decides who may do what: a line is replaced by one that asks less.
+
+Only the code objects of functions are exchanged, so whoever imported them before sees the change, and it can be undone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from libs.database import engine
+from libs.tenancy import context, roles, signing
+from libs.tenancy.roles import PERMISSIONS, Role
+from libs.web import tenant
+from services.gateway import domain, forwarding, front, gate, guard, sign_in
+from tests.security.test_routes import EVERYTHING, FOR_EVERY_KEY, opened
+
+_NOT_COMPANIES = "type({0})(None)"
+
+
+class StaleMutant(Exception):
+    """The line that a mutant replaces is not there (once); the list must follow the code."""
+
+
+@dataclass(frozen=True)
+class CodeMutant:
+    """`where` names the detectors that are to find it (detectors.py). `old` occurs once in `module`."""
+
+    kind: str
+    name: str
+    where: str
+    module: str = ""
+    old: str = ""
+    new: str = ""
+    data: tuple[str, str] = ("", "")  # for what is no function: (which, what)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        if self.data[0]:
+            with _data(*self.data):
+                yield
+        else:
+            with rewritten(importlib.import_module(self.module), self.old, self.new):
+                yield
+
+
+async def code_mutants() -> list[CodeMutant]:
+    return [*await _of_routes(), *_of_forwards(), *_of_checks(), *_of_scopes(), *_of_roles(), *_of_transactions()]
+
+
+def _line(kind: str, where: str, module: ModuleType, name: str, old: str, new: str) -> CodeMutant:
+    return CodeMutant(kind, name, where, module.__name__, old, new)
+
+
+async def _of_routes() -> list[CodeMutant]:
+    """For every route of an owner and of the gateway: its permission is not asked for."""
+    mutants = []
+    for forward in forwarding.FORWARDS:
+        path = forward.path.removeprefix(forwarding.PREFIX)
+        mutants.append(
+            _line(
+                "route", "routes", tenant, f"{forward.owner} {forward.method} {path}: no permission asked",
+                "if not context.may(permission):",
+                f"if not context.may(permission) and not {_is(forward.method, path)}:",
+            )
+        )  # fmt: skip
+    async with opened("gateway") as made:
+        own = sorted(made.routes - FOR_EVERY_KEY)
+    for route in own:
+        method, path = route.split(" ")
+        mutants.append(
+            _line(
+                "route", "routes", guard, f"gateway {route}: no permission asked",
+                "if permission is not None:", f"if permission is not None and not {_is(method, path)}:",
+            )
+        )  # fmt: skip
+    return mutants
+
+
+def _is(method: str, path: str) -> str:
+    pattern = method + " " + re.sub(r"\{\w+\}", "[^/]+", path)
+    return f'__import__("re").fullmatch({pattern!r}, f"{{request.method}} {{request.url.path}}")'
+
+
+def _of_forwards() -> list[CodeMutant]:
+    mutants = []
+    for forward in forwarding.FORWARDS:
+        route = f"{forward.method} {forward.path}"
+        new = f"if (forward.method, forward.path) != {(forward.method, forward.path)!r}: caller.require(forward.permission)"
+        mutants.append(
+            _line(
+                "forward", "routes", front, f"{route}: no permission asked", "caller.require(forward.permission)", new
+            )
+        )
+        weaker = "organizations:read"
+        mutants.append(
+            CodeMutant(
+                "forward", f"{route}: {weaker} will do", "routes", data=("forward", f"{route}|permission|{weaker}")
+            )
+        )
+        if forward.company_filter:
+            mutants.append(
+                CodeMutant("forward", f"{route}: mixes companies", "gate", data=("forward", f"{route}|company_filter|"))
+            )
+    return mutants
+
+
+def _of_checks() -> list[CodeMutant]:
+    """The gateway's and the owners' checks as such."""
+    return [
+        _line("check", "routes", tenant, "owners: no permission asked", "if not context.may(permission):", "if False:"),
+        _line("check", "routes", context, "a context may everything", "return permission in self.permissions", "return True"),
+        _line("check", "routes", domain, "a caller may everything", "if permission not in self.principal.permissions:", "if False:"),
+        _line("check", "routes", guard, "own routes: no permission asked", "found.require(permission)", "pass"),
+        _line("check", "routes", front, "forwards: no permission asked", "caller.require(forward.permission)", "pass"),
+        _line("check", "routes", front, "owners are told of every permission", "companies, principal.permissions)",
+              f"companies, frozenset({sorted(EVERYTHING)!r}))"),
+        _line("check", "gate", gate, "any secret will do", "return hmac.compare_digest(", "return True or hmac.compare_digest("),
+        _line("check", "gate", gate, "a revoked key opens", "if known.revoked:", "if False:"),
+        _line("check", "gate", gate, "an expired key opens", "known.principal.expires_at <= now()", "False"),
+        _line("check", "gate", gate, "a suspended org is let in", "if known.suspended:", "if False:"),
+        _line("check", "gate", gate, "any org may be named", "if org_id != principal.home:", "if False:"),
+        _line("check", "gate", gate, "an org that is not may be named", "if not await Organizations(session).exists():", "if False:"),
+        _line("check", "gate", gate, "a company that is not may be named", "if not await Companies(session).all_exist([company]):", "if False:"),
+        _line("check", "people", gate, "a suspended person is let in", "if not member.active:", "if False:"),
+        _line("check", "people", gate, "a person of a suspended org is let in", "if member.suspended:", "if False:"),
+        _line("check", "people", gate, "a secret that was replaced opens for ever", "if ends_at is not None and ends_at <= now():", "if False:"),
+        _line("check", "sign_in", sign_in, "a sign-in of any issuer", 'claims.get("iss") != self._issuer or not', "not"),
+        _line("check", "sign_in", sign_in, "a sign-in for any audience", 'or not self._is_for_us(claims.get("aud")):', ":"),
+        _line("check", "sign_in", sign_in, "a sign-in for others, too", "and all(isinstance(one, str)", "and any(isinstance(one, str)"),
+        _line("check", "sign_in", sign_in, "a sign-in of any age", "if expires <= moment - LEEWAY_SECONDS:", "if False:"),
+        _line("check", "sign_in", sign_in, "a sign-in of tomorrow", "if max(issued, not_before) > moment + LEEWAY_SECONDS:", "if False:"),
+        _line("check", "sign_in", sign_in, "a sign-in without a signature", "jwt.api_jws.decode(token, key, algorithms=[str(algorithm)])", "pass"),
+        _line("check", "sign_in", sign_in, "a sign-in with what it says must be understood", 'or "crit" in header', "or False"),
+        _line("check", "signing", signing, "a context for any audience", '"strict_aud": True}', '"verify_aud": False}'),
+        _line("check", "signing", signing, "a context of any issuer", '"strict_aud": True}', '"strict_aud": True, "verify_iss": False}'),
+        _line("check", "signing", signing, "a context of any age", '"strict_aud": True}', '"strict_aud": True, "verify_exp": False}'),
+        _line("check", "signing", signing, "a context without a signature", '"strict_aud": True}',
+              '"strict_aud": True, "verify_signature": False}'),
+        _line("check", "signing", signing, "a context once believed lives for ever", "kept = self._verified.get(token)\n        if kept is not None and kept[0] > now:",
+              "kept = self._verified.get(token)\n        if kept is not None:"),
+        _line("check", "domain", domain, "any role may be given", "if not PERMISSIONS[role] <= principal.permissions:", "if False:"),
+        _line("check", "domain", domain, "staff keys for all", "if (role in PLATFORM_ROLES) != (caller.org_id is None):", "if False:"),
+        _line("check", "gate", domain, "a key outlives its maker",
+              "if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):", "if False:"),
+    ]  # fmt: skip
+
+
+def _of_scopes() -> list[CodeMutant]:
+    """The company scope widened to all, at each place it passes."""
+    return [
+        _line("scope", "routes", tenant, "owners: all companies", "begin(context.org_id, context.scope)",
+              f"begin(context.org_id, {_NOT_COMPANIES.format('context.scope')})"),
+        _line("scope", "gate", guard, "own routes: all companies", "who.principal.scope)", f"{_NOT_COMPANIES.format('who.principal.scope')})"),
+        _line("scope", "gate", front, "forwards: all companies", "org_id, companies, principal", f"org_id, {_NOT_COMPANIES.format('companies')}, principal"),
+        _line("scope", "gate", front, "forwards: not the company that was named", "org_id, companies, principal", "org_id, principal.scope, principal"),
+        _line("scope", "gate", domain, "a company's role has all companies", "if self.role in COMPANY_ROLES else ALL_COMPANIES", "if False else ALL_COMPANIES"),
+        _line("scope", "gate", domain, "all_companies for everybody", "if not sees_all:", "if False:"),
+        _line("scope", "gate", domain, "any company for everybody", "if not principal.scope.covers(company):", "if False:"),
+        _line("scope", "gate", domain, "companies are mixed by accident", "if company_filter and sees_all:", "if False:"),
+        _line("scope", "domain", domain, "a key for companies that its maker does not have",
+              "if not all(principal.scope.covers(company) for company in companies):", "if False:"),
+        _line("scope", "signing", context, "a scope is told as all", 'return "*" if self.companies is None else', 'return "*" if True else'),
+        _line("scope", "signing", context, "no company means all", 'if setting == "*":', 'if setting in ("*", ""):'),
+        _line("scope", "domain", context, "a scope covers everything", "return self.companies is None or (", "return True or ("),
+    ]  # fmt: skip
+
+
+def _of_roles() -> list[CodeMutant]:
+    mutants = []
+    for role in Role:
+        mutants += [
+            CodeMutant("role", f"{role.value} may {more}, too", "roles", data=("grant", f"{role.value}|{more}"))
+            for more in sorted(EVERYTHING - PERMISSIONS[role])
+        ]
+    for name in ("COMPANY_VIEWER", "COMPANY_MANAGER"):
+        mutants.append(
+            CodeMutant("role", f"{name} sees all companies", "roles", data=("SEES_ALL_COMPANIES", f"+{name}"))
+        )
+        mutants.append(CodeMutant("role", f"{name} is of no company", "roles", data=("COMPANY_ROLES", f"-{name}")))
+    mutants.append(CodeMutant("role", "ORG_ADMIN is platform staff", "roles", data=("PLATFORM_ROLES", "+ORG_ADMIN")))
+    return mutants
+
+
+def _of_transactions() -> list[CodeMutant]:
+    """What libs.database does so that a connection has the view of one tenant at a time."""
+    return [
+        _line("transaction", "rows", engine, "the org outlives its transaction", "set_config('app.org_id', $1, true)", "set_config('app.org_id', $1, false)"),
+        _line("transaction", "rows", engine, "the dispatch role outlives its transaction", "SET LOCAL ROLE \"{role", "SET ROLE \"{role"),
+        _line("transaction", "rows", engine, "a tenant's view keeps the dispatch role", '"SET LOCAL ROLE NONE"', '"SELECT 1"'),
+        _line("transaction", "rows", engine, "every scope is all companies", "            scope.setting(),\n        )\n        if seen != str(org_id) + scope.setting():",
+              "            '*',\n        )\n        if False:"),
+        _line("transaction", "rows", engine, "a transaction is the dispatch role's", "yield Transaction(connection, driver, self.dispatch_role)",
+              "await driver.execute(f'SET LOCAL ROLE \"{self.dispatch_role}\"'); yield Transaction(connection, driver, self.dispatch_role)"),
+        _line("transaction", "rows", engine, "a tenant's view is made without an org", "            str(org_id),\n            scope.setting(),",
+              "            '',\n            scope.setting(),"),
+    ]  # fmt: skip
+
+
+# How it is done
+
+
+@contextmanager
+def rewritten(module: ModuleType, old: str, new: str) -> Iterator[None]:
+    """Every function of `module` runs as if its source said `new` where it says `old`."""
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text()
+    if source.count(old) != 1:
+        raise StaleMutant(f"{module.__name__} says {source.count(old)} times, not once: {old}")
+    fresh = ModuleType(module.__name__)
+    fresh.__dict__["__file__"] = module.__file__
+    exec(compile(source.replace(old, new), module.__file__, "exec", dont_inherit=True), fresh.__dict__)
+    changed = dict(_functions(fresh))
+    before = {name: (function, function.__code__) for name, function in _functions(module)}
+    swapped = {name for name, (_, code) in before.items() if name in changed and changed[name].__code__ != code}
+    if not swapped:
+        raise StaleMutant(f"{module.__name__}: no function changes with {old}")
+    for name in swapped:
+        before[name][0].__code__ = changed[name].__code__
+    try:
+        yield
+    finally:
+        for name in swapped:
+            before[name][0].__code__ = before[name][1]
+
+
+def _functions(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        parts = {"": value} if not inspect.isclass(value) else dict(vars(value))
+        for part, inside in parts.items():
+            inside = getattr(inside, "__func__", getattr(inside, "fget", inside))
+            function = inspect.unwrap(inside) if callable(inside) else inside
+            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                yield f"{name}.{part}", function
+
+
+@contextmanager
+def _data(which: str, what: str) -> Iterator[None]:
+    if which == "nothing":
+        yield
+    elif which == "grant":
+        name, permission = what.split("|")
+        role = Role(name)
+        before = PERMISSIONS[role]
+        PERMISSIONS[role] = before | {permission}
+        try:
+            yield
+        finally:
+            PERMISSIONS[role] = before
+    elif which == "forward":
+        route, attribute, value = what.split("|")
+        forward = next(one for one in forwarding.FORWARDS if f"{one.method} {one.path}" == route)
+        old = getattr(forward, attribute)
+        object.__setattr__(forward, attribute, value or False)
+        try:
+            yield
+        finally:
+            object.__setattr__(forward, attribute, old)
+    else:
+        kept = getattr(roles, which)
+        role = Role[what[1:]]
+        with _everywhere(kept, kept | {role} if what[0] == "+" else kept - {role}):
+            yield
+
+
+@contextmanager
+def _everywhere(old: Any, new: Any) -> Iterator[None]:
+    """A constant, under every name by which a module of ours has imported it."""
+    places = [
+        (module, name)
+        for title, module in list(sys.modules.items())
+        if title.split(".")[0] in ("libs", "services", "tests") and module is not None
+        for name, value in list(vars(module).items())
+        if value is old
+    ]
+    for module, name in places:
+        setattr(module, name, new)
+    try:
+        yield
+    finally:
+        for module, name in places:
+            setattr(module, name, old)

@@ -1,0 +1,168 @@
+"""Which tests are asked of which mutant. All are ordinary tests, of this folder or of the house, called as functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from tests.integration.libs.database import test_tenancy as tenancy
+from tests.integration.services.gateway import conftest as gateway_fixtures
+from tests.integration.services.gateway import test_matrix as matrix
+from tests.integration.services.gateway import test_own_routes as own_routes
+from tests.integration.services.gateway import test_rotation as rotation
+from tests.integration.services.gateway import test_sign_in as people
+from tests.integration.services.gateway import test_users as users
+from tests.security import test_functions as functions
+from tests.security import test_privileges as privileges
+from tests.security import test_routes as routes
+from tests.security import test_rows as rows
+from tests.security.calling import Test, call
+from tests.unit.libs.tenancy import test_context as context
+from tests.unit.libs.tenancy import test_roles as roles
+from tests.unit.libs.tenancy import test_signing as signing
+from tests.unit.libs.web import test_tenant as tenant
+from tests.unit.services.gateway import test_domain as domain
+from tests.unit.services.gateway import test_sign_in as sign_in
+
+# What the catalogue says. grants.txt is not among them: it would kill every mutant of the database, and tells no reason.
+CATALOGUE: tuple[Test, ...] = (
+    tenancy.test_every_tenant_table_is_closed_and_forced,
+    tenancy.test_every_tenant_table_lets_its_service_in_by_org_alone,
+    tenancy.test_policies_call_functions_of_ours_only,
+    tenancy.test_no_policy_of_a_login_lets_all_rows_pass,
+    tenancy.test_every_key_between_tenant_tables_holds_the_org,
+    tenancy.test_every_reference_between_tenant_tables_stays_within_the_org,
+    tenancy.test_a_view_sees_what_its_reader_may_see,
+    tenancy.test_functions_that_see_more_are_few_closed_to_others_and_pinned_to_their_schema,
+    tenancy.test_a_login_is_bound_by_row_level_security_and_owns_nothing,
+    privileges.test_every_table_is_a_tenants,
+    privileges.test_every_policy_is_one_of_ours_word_for_word,
+    privileges.test_nobody_has_a_right_that_the_rules_do_not_give,
+    privileges.test_a_schema_is_used_by_its_service_alone,
+    privileges.test_only_logins_may_connect_and_they_may_do_nothing_else,
+    privileges.test_our_roles_have_no_powers_and_become_none_but_dispatch,
+    functions.test_all_functions_are_known,
+    functions.test_a_function_that_sees_more_only_reads_and_lets_out_ids_and_hashes,
+    functions.test_the_owner_may_read_what_its_functions_read,
+    functions.test_what_policies_ask_is_answered_by_the_settings_alone,
+)
+
+# What a login sees and can do, on rows of two orgs.
+ROWS: tuple[Test, ...] = (
+    tenancy.test_a_query_without_a_where_clause_sees_its_own_org_only,
+    tenancy.test_an_update_or_delete_without_a_where_clause_changes_its_own_org_only,
+    tenancy.test_a_company_scope_hides_other_companies_and_what_has_none,
+    tenancy.test_the_next_transaction_on_the_same_connection_starts_blind,
+    tenancy.test_dispatch_sees_messages_of_all_orgs_and_no_other_table,
+    tenancy.test_the_standalone_login_sees_nothing_by_itself,
+    tenancy.test_a_login_has_no_rights_in_other_schemas,
+    tenancy.test_in_its_own_schema_a_login_can_neither_truncate_nor_change_the_tables,
+    tenancy.test_a_dispatch_role_ends_with_its_transaction_and_before_a_tenants_view,
+    rows.test_a_row_of_another_org_cannot_be_inserted,
+    rows.test_in_a_company_scope_no_row_goes_to_another_company,
+    rows.test_a_lead_is_seen_through_rows_of_ones_companies_only,
+)
+
+ROLES: tuple[Test, ...] = (
+    routes.test_a_role_may_what_its_name_says,
+    roles.test_what_each_role_may,
+    roles.test_every_role_either_sees_all_companies_or_has_some,
+)
+# The quickest first: the first that fails has killed.
+CODE: Mapping[str, tuple[Test, ...]] = {
+    "roles": ROLES,
+    "signing": (
+        signing.test_a_forged_context_is_refused,
+        signing.test_what_was_signed_is_what_is_read,
+        signing.test_a_context_is_for_one_owner,
+        signing.test_a_context_lives_a_minute_at_most,
+        signing.test_a_remembered_context_is_judged_anew_once_it_has_ended,
+        context.test_a_setting_reads_back_as_the_scope,
+        context.test_no_company_is_not_all_companies,
+    ),
+    "domain": (
+        context.test_a_row_without_a_company_is_for_those_who_see_all,
+        domain.test_nobody_gets_more_than_they_have,
+        domain.test_no_key_can_make_a_mightier_one,
+    ),
+    "routes": (
+        tenant.test_a_route_works_in_the_callers_org_and_companies_and_commits,
+        routes.test_an_owner_wants_the_permission_which_the_gateway_wanted,
+        routes.test_a_route_of_the_gateway_wants_its_permission,
+        routes.test_a_forward_wants_its_permission_and_hands_on_no_more_than_the_callers,
+    ),
+    "gate": (
+        domain.test_nobody_gets_more_than_they_have,
+        matrix.test_the_table_is_the_agreed_one,
+        matrix.test_every_route_for_every_caller,
+        matrix.test_company_parameters_mean_the_same_on_every_route,
+        own_routes.test_companies_are_listed_within_the_callers,
+        own_routes.test_a_suspended_organization_is_let_in_nowhere,
+        own_routes.test_a_key_that_expires_makes_none_that_lives_longer,
+    ),
+    "people": (
+        people.test_role_and_companies_come_from_the_membership,
+        people.test_a_suspended_organization_lets_no_person_in,
+        people.test_a_change_is_in_force_at_once_here_and_within_five_seconds_elsewhere,
+        users.test_nobody_gives_more_than_they_have,
+        rotation.test_both_secrets_open_until_the_overlap_is_over,
+    ),
+    "sign_in": (sign_in.test_a_forged_token_is_refused,),
+    "rows": ROWS,
+}
+# These want a gateway, and so a database of their own each.
+IN_A_HOUSE = frozenset({"gate", "people"})
+
+_NOT_THE_TESTS_FAULT = (
+    OSError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+)
+
+_killed_before: Counter[tuple[str, str]] = Counter()
+
+
+async def killer(
+    detectors: Sequence[Test], given: Mapping[str, Any], *, kind: str, services: Sequence[str] | None = None
+) -> str:
+    """The name of the first test that fails, "" when none does. Those that killed this kind before go first.
+
+    `services` narrows tests that run once per service to these.
+    """
+    only = {} if services is None else {"service": services}
+    for test in sorted(detectors, key=lambda test: -_killed_before[kind, test.__name__]):
+        try:
+            # A mutant may make a test wait for ever, which is a way of failing, too.
+            async with asyncio.timeout(60):
+                await _asked(test, given, only)
+        except _NOT_THE_TESTS_FAULT as error:
+            if not isinstance(error, TimeoutError):
+                raise
+            return test.__name__
+        except (Exception, pytest.fail.Exception):  # noqa: BLE001 - any failure of a test is one
+            _killed_before[kind, test.__name__] += 1
+            return test.__name__
+    return ""
+
+
+async def _asked(test: Test, given: Mapping[str, Any], only: Mapping[str, Sequence[Any]]) -> None:
+    given = dict(given)
+    if "either_house" in test.__code__.co_varnames[: test.__code__.co_argcount]:
+        # The fixture's two variants differ in how owners are reached, which no mutant touches.
+        await call(_with_house(test), given, [gateway_fixtures], only)
+    else:
+        await call(test, given, [gateway_fixtures], only)
+
+
+def _with_house(test: Test) -> Test:
+    async def asked(house: Any, database: Any) -> None:
+        await test(either_house=house, database=database)
+
+    asked.__module__ = test.__module__
+    return asked
