@@ -9,8 +9,8 @@ READ = {
     "reconciliations:read",
 }  # fmt: skip
 ADMIN = {
-    "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "keys:read", "keys:write", "ledger:read",
-    "reconciliations:start", "users:read", "users:write",
+    "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "keys:read", "keys:write",
+    "ledger:read", "reconciliations:start", "users:read", "users:write",
 }  # fmt: skip
 
 
