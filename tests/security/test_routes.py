@@ -24,7 +24,7 @@ from libs.ids import CompanyId, OrgId, new_id
 from libs.messaging.work import Units
 from libs.runtime.service import Platform
 from libs.tenancy.context import CompanyScope, TenantContext
-from libs.tenancy.roles import PERMISSIONS, Role
+from libs.tenancy.roles import PERMISSIONS, PLATFORM_ROLES, Role
 from libs.tenancy.signing import HEADER, ContextSigner, ContextVerifier, new_private_key, public_key_of
 from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
@@ -270,3 +270,4 @@ def test_a_role_may_what_its_name_says(role: Role) -> None:
         assert not may & {"keys:read", "users:read", "dead_letters:read", "deliveries:read", "ledger:read"}
     assert ("organizations:write" in may) == (role is Role.SUPER_ADMIN)
     assert may <= PERMISSIONS[Role.SUPER_ADMIN]
+    assert (role in PLATFORM_ROLES) == (role is Role.SUPER_ADMIN)
