@@ -29,9 +29,7 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--kill"], ["--broker", "rabbitmq", "--kill"]], ids=["plain", "kill", "rabbitmq-kill"]
-)
+@pytest.mark.parametrize("options", [["--kill"], ["--broker", "rabbitmq", "--kill"]], ids=["one-process", "rabbitmq"])
 def test_the_books_balance_at_the_end(home: Path, options: list[str], request: pytest.FixtureRequest) -> None:
     if "rabbitmq" in options:
         request.getfixturevalue("rabbit_server")  # says, or fails, when there is no broker to be had
