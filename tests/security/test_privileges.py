@@ -11,7 +11,7 @@ from libs.database.names import SERVICES, STANDALONE, dispatch_role, login_role
 from tests.fixtures.database import MigratedDatabase
 from tests.integration.libs.database import test_tenancy as tenancy
 from tests.integration.libs.database.tables import tables
-from tests.security.test_functions import BLIND_WITHOUT_SUPERUSER, DEFINERS
+from tests.security.test_functions import DEFINERS
 
 ROWS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
@@ -35,7 +35,6 @@ OTHER_POLICIES = {
     (f"{function.split('.')[0]}.{table}", "lookup")
     for function, (read, _) in DEFINERS.items()
     for table in read
-    if f"{function.split('.')[0]}.{table}" not in BLIND_WITHOUT_SUPERUSER
 }
 ORG = "(org_id = ( SELECT app_org_id() AS app_org_id))"
 ALL_COMPANIES = "( SELECT app_all_companies() AS app_all_companies)"
