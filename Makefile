@@ -6,7 +6,7 @@ BROKER ?=
 KILL ?=
 S ?=
 ARGS ?=
-.PHONY: help setup demo up down test test-all mutants check format contracts migrate run setup-debian locks ready ready-demo
+.PHONY: help setup demo up down test test-all mutants matrix check format contracts migrate run setup-debian locks ready ready-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-all: ready  ## all tests, also those which take minutes
 
 mutants: ready  ## takes away each thing that keeps tenants apart; a test must fail each time. ARGS="--only role"
 	@$(VENV)/python -m tests.security.mutants $(ARGS)
+
+matrix: ready  ## everybody asks every service for everybody's objects: tests/security/matrix/table.txt says what they get
+	@$(VENV)/python -m tests.security.matrix $(ARGS)
 
 # All four run, so that one look shows all there is to mend.
 check: ready  ## style, types, who imports whom, locks without addresses

@@ -10,8 +10,10 @@ PlatformError
 │   ├── UnknownVersion       an event version this build cannot read: parked until one can
 │   ├── TenantMismatch       an event speaks of another tenant's object
 │   └── ProviderRefused      the provider understood and said no
+│       └── CredentialRefused    it no longer takes the account's key: call no more until there is a new one
 └── RequestError        the caller's mistake -> a 4xx problem document
-    ├── Invalid, Unauthenticated, Forbidden, NotFound, Conflict, TooLarge, Unsupported
+    ├── Invalid, Unauthenticated, Forbidden, NotFound, Conflict, Unsupported
+    └── TooLarge, TooSlow, HeadersTooLarge, UnsupportedMedia
 Anything else is our bug: logged with its trace, few retries, then a dead letter or a 500.
 
 Errors carry data, not HTTP codes: the edges translate them, each in one table.
@@ -69,6 +71,12 @@ class ProviderRefused(PermanentError):
     code = "provider_refused"
 
 
+class CredentialRefused(ProviderRefused):
+    """Every call of the account will be refused so, and each one more may get it locked."""
+
+    code = "credential_refused"
+
+
 class RequestError(PlatformError):
     """The caller can mend it. `pointer` is the JSON Pointer or parameter name at fault, when there is one."""
 
@@ -103,6 +111,18 @@ class Conflict(RequestError):
 
 class TooLarge(RequestError):
     code = "too_large"
+
+
+class TooSlow(RequestError):
+    code = "too_slow"
+
+
+class HeadersTooLarge(RequestError):
+    code = "headers_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    code = "unsupported_media_type"
 
 
 class Unsupported(RequestError):

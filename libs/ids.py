@@ -59,7 +59,7 @@ def parse_public_id(prefix: str, text: str) -> UUID:
     Raises:
         NotFound: it is none of this kind. A malformed id and a foreign one get the same answer on purpose.
     """
-    head, _, tail = text.partition("_")
+    head, _, tail = text.rpartition("_")  # `op_sync_…` names its owner too
     if head == prefix and len(tail) == 32 and tail.isascii() and tail.isalnum():
         try:
             return UUID(hex=tail)

@@ -12,10 +12,10 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, ModelWrapValidatorHandler, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from libs.errors import PermanentError
@@ -76,6 +76,8 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
 
+    # "production" refuses what is only for a machine of one's own.
+    environment: Literal["development", "production"] = Field("development", validation_alias="OUTRIDER_ENVIRONMENT")
     host: str = "127.0.0.1"
     port: int = 0
     database_url: SecretStr | None = (
@@ -89,10 +91,26 @@ class ServiceSettings(BaseSettings):
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     trace_ratio: float = Field(0.05, validation_alias="OUTRIDER_TRACE_RATIO", ge=0, le=1)
     log_level: str = Field("info", validation_alias="OUTRIDER_LOG_LEVEL")
+    http_connections: int = Field(
+        1000, validation_alias="OUTRIDER_HTTP_CONNECTIONS", ge=1
+    )  # what comes in beyond is answered 503
     ledger_fold_seconds: float = Field(2.0, validation_alias="OUTRIDER_LEDGER_FOLD_SECONDS", gt=0)
     context_public_keys: str | None = Field(
         None, validation_alias="OUTRIDER_CONTEXT_PUBLIC_KEYS"
     )  # hex, comma-separated
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _named(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Raises: BadSetting, naming the variable; pydantic's own error shows what it holds, which may be a secret."""
+        try:
+            return handler(given)
+        except ValidationError as error:
+            wrong = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            name = str(wrong["loc"][0]) if wrong["loc"] else "a setting"
+            if name in cls.model_fields:
+                name = f"{cls.model_config.get('env_prefix', '')}{name}".upper()
+            raise BadSetting(f"{name} is wrong: {wrong['msg'][:1].lower()}{wrong['msg'][1:]}") from None
 
     def url_of(self, service: str, *, role_of: Any) -> str:
         """The login URL of `service`: as given, or derived from the address and the password in secrets.json.

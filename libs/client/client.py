@@ -69,6 +69,26 @@ class OutriderClient:
     def organizations(self) -> AsyncIterator[Json]:
         return self._walk("/organizations")
 
+    async def organization(self, organization_id: str) -> Json:
+        return await self._get(f"/organizations/{organization_id}")
+
+    async def suspend_organization(self, organization_id: str, *, reason: str) -> Json:
+        return await self._post(f"/organizations/{organization_id}/suspend", {"reason": reason})
+
+    async def resume_organization(self, organization_id: str, *, reason: str) -> Json:
+        return await self._post(f"/organizations/{organization_id}/resume", {"reason": reason})
+
+    async def erase_organization(self, organization_id: str, *, confirm: str, reason: str) -> Json:
+        """Of a suspended one; `confirm` repeats its name or id. Nothing brings it back. `erasure` tells how far it is."""
+        body = {"confirm": confirm, "reason": reason}
+        return await self._send("DELETE", f"/organizations/{organization_id}", json=body)
+
+    async def erasure(self, organization_id: str) -> Json:
+        return await self._get(f"/organizations/{organization_id}/erasure")
+
+    async def archive_company(self, company_id: str) -> Json:
+        return await self._post(f"/companies/{company_id}/archive", {})
+
     async def create_company(self, name: str) -> Json:
         return await self._post("/companies", {"name": name})
 
@@ -76,10 +96,18 @@ class OutriderClient:
         return self._walk("/companies")
 
     async def create_api_key(
-        self, name: str, *, role: str, company_ids: Sequence[str] = (), expires_at: str | None = None
+        self,
+        name: str,
+        *,
+        role: str,
+        company_ids: Sequence[str] = (),
+        scopes: Sequence[str] | None = None,
+        expires_at: str | None = None,
     ) -> Json:
-        """The answer's `key` is shown this once."""
+        """The answer's `key` is shown this once. `scopes`: of the role's permissions those that it is to have."""
         body = {"name": name, "role": role, "company_ids": list(company_ids), "expires_at": expires_at}
+        if scopes is not None:
+            body["scopes"] = list(scopes)
         return await self._post("/api-keys", body)
 
     def api_keys(self) -> AsyncIterator[Json]:
@@ -112,6 +140,19 @@ class OutriderClient:
     async def remove_user(self, user_id: str) -> None:
         await self._send("DELETE", f"/users/{user_id}")
 
+    # Platform staff in an organization
+
+    async def assume(self, organization_id: str, reason: str, *, minutes: int, write: bool = False) -> Json:
+        """From now on requests that name this organization (a client with `org`) are let in, to read unless `write`."""
+        body = {"organization_id": organization_id, "reason": reason, "minutes": minutes, "write": write}
+        return await self._post("/assumptions", body)
+
+    def assumptions(self) -> AsyncIterator[Json]:
+        return self._walk("/assumptions")
+
+    async def end_assumption(self, assumption_id: str) -> None:
+        await self._send("DELETE", f"/assumptions/{assumption_id}")
+
     # Provider accounts and what they brought
 
     async def create_provider_account(self, **account: Any) -> Json:
@@ -123,6 +164,26 @@ class OutriderClient:
 
     async def provider_account(self, account_id: str) -> Json:
         return await self._get(f"/provider-accounts/{account_id}")
+
+    def webhook_endpoints(self) -> AsyncIterator[Json]:
+        return self._walk("/webhook-endpoints")
+
+    async def webhook_endpoint(self, endpoint_id: str) -> Json:
+        return await self._get(f"/webhook-endpoints/{endpoint_id}")
+
+    async def change_webhook_endpoint(self, endpoint_id: str, *, revision: int, **changes: Any) -> Json:
+        """`signature_mode`, `add_signing_secret`, `remove_signing_secrets`, `source_mode`, `allowed_sources`; `revision` is the
+        one that was read, and what is not named stays."""
+        path = f"/webhook-endpoints/{endpoint_id}"
+        return await self._send("PATCH", path, json={"revision": revision, **changes})
+
+    async def rotate_webhook_endpoint(self, endpoint_id: str, *, overlap_seconds: int = 604_800) -> Json:
+        """A new token; those before it go on for the overlap once the provider knows it. 0 ends them now."""
+        return await self._post(f"/webhook-endpoints/{endpoint_id}/rotations", {"overlap_seconds": overlap_seconds})
+
+    async def release_withheld(self, endpoint_id: str) -> Json:
+        """Judge anew what the endpoint withheld for want of a proof."""
+        return await self._send("POST", f"/webhook-endpoints/{endpoint_id}/releases")
 
     def campaigns(
         self, channel: Channel = "email", *, company_id: str | None = None, all_companies: bool = False, **filters: Any
@@ -182,6 +243,10 @@ class OutriderClient:
     async def delivery(self, delivery_id: str) -> Json:
         return await self._get(f"/deliveries/{delivery_id}")
 
+    async def release_deliveries(self, delivery_ids: Sequence[str]) -> Json:
+        """Judge quarantined deliveries as if they had just come in; 100 at most."""
+        return await self._post("/deliveries/releases", {"delivery_ids": list(delivery_ids)})
+
     async def start_reconciliation(self, account_id: str, **options: Any) -> Json:
         return await self._post("/reconciliations", {"account_id": account_id, **options})
 
@@ -193,6 +258,31 @@ class OutriderClient:
 
     def drifts(self, run_id: str, **filters: Any) -> AsyncIterator[Json]:
         return self._walk(f"/reconciliations/{run_id}/drifts", filters)
+
+    async def create_schedule(self, account_id: str, *, interval_seconds: int, **options: Any) -> Json:
+        body = {"account_id": account_id, "interval_seconds": interval_seconds, **options}
+        return await self._post("/reconciliation-schedules", body)
+
+    def schedules(self) -> AsyncIterator[Json]:
+        return self._walk("/reconciliation-schedules")
+
+    async def schedule(self, schedule_id: str) -> Json:
+        return await self._get(f"/reconciliation-schedules/{schedule_id}")
+
+    async def change_schedule(self, schedule_id: str, *, revision: int, **changes: Any) -> Json:
+        """`revision` is the one that was read; what is not named stays."""
+        path = f"/reconciliation-schedules/{schedule_id}"
+        return await self._send("PATCH", path, json={"revision": revision, **changes})
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        await self._send("DELETE", f"/reconciliation-schedules/{schedule_id}")
+
+    def slots(self, schedule_id: str) -> AsyncIterator[Json]:
+        return self._walk(f"/reconciliation-schedules/{schedule_id}/slots")
+
+    async def start_slot(self, schedule_id: str, slot: str) -> Json:
+        """`slot` is its start, `2026-07-11T02:00:00Z`; all that a scheduler's key may ask for."""
+        return await self._send("PUT", f"/reconciliation-schedules/{schedule_id}/slots/{slot}")
 
     async def _walk(self, path: str, query: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
         query = {"limit": _PAGE, **(query or {})}

@@ -90,11 +90,8 @@ def release(folder: Path, version: str, samples: Path) -> Path:
         raise Conflict(f"{version} was released and is never written again; choose a greater version")
     if past and order <= _ordered(last := list(past)[-1]):
         raise Conflict(f"{version} is not greater than {last}, the last release; choose a greater version")
-    written = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
-    expected = documents.documents()
-    ours = expected.keys() | {name for name in written if re.search(r"\.v[0-9]+\.json$", name)}
-    if drifted := [name for name in ours if written.get(name) != expected.get(name)]:
-        raise Conflict(f"{', '.join(sorted(drifted))}: not what the code says; run `make contracts`, review, commit")
+    if drifted := documents.drifted(folder, documents.documents()):
+        raise Conflict(f"{', '.join(drifted)}: not what the code says; run `make contracts`, review, commit")
     document = {"version": version} | promises()
     if broken := breaches(past, document) + lost_samples(past, samples):
         raise Conflict(f"{version} would break what was promised: {'; '.join(broken)}")

@@ -42,6 +42,13 @@ def write(folder: Path) -> list[Path]:
     return [folder / name for name in written]
 
 
+def drifted(folder: Path, expected: Mapping[str, bytes]) -> list[str]:
+    """The names of documents in `folder` that are not as expected, are missing, or are of events that are no more."""
+    found = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
+    ours = expected.keys() | {name for name in found if re.search(r"\.v[0-9]+\.json$", name)}
+    return sorted(name for name in ours if found.get(name) != expected.get(name))
+
+
 def documents() -> dict[str, bytes]:
     """File name -> content, sorted by name."""
     found = {f"{name}.json": _json(data_schema(event)) for name, event in registry.types.items()}
@@ -67,7 +74,7 @@ def data_schema(event: type[Event]) -> dict[str, Any]:
     }
     for part in ("properties", "required", "$defs"):
         if part in schema:
-            described[part] = _untitled(schema[part], names=part != "required")
+            described[part] = untitled(schema[part], names=part != "required")
     return described
 
 
@@ -239,7 +246,7 @@ def _prose(docstring: str | None) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _untitled(schema: Any, *, names: bool = False) -> Any:
+def untitled(schema: Any, *, names: bool = False) -> Any:
     """Without the titles that pydantic makes from field names; `names` marks a mapping of fields, where `title` is one."""
     if isinstance(schema, dict):
         found = {}
@@ -249,10 +256,10 @@ def _untitled(schema: Any, *, names: bool = False) -> Any:
             if key == "description" and isinstance(value, str):
                 found[key] = _prose(value)
             else:
-                found[key] = _untitled(value, names=not names and key == "properties")
+                found[key] = untitled(value, names=not names and key == "properties")
         return found
     if isinstance(schema, list):
-        return [_untitled(item) for item in schema]
+        return [untitled(item) for item in schema]
     return schema
 
 

@@ -80,6 +80,46 @@ def tenant_table_v1(table: str, *, company: bool) -> None:
         )
 
 
+def org_states_v1() -> None:
+    """How each org stands, of those that were ever suspended or erased. A row is kept for ever, also when all else is gone.
+
+    Every tenant's view reads it (libs.database.engine) and every claim of events does (libs.messaging): a transaction that
+    may write an org's rows has read here first, in its own.
+    """
+    login, dispatch = _roles()
+    run(
+        """
+        CREATE TABLE org_states (
+          org_id uuid PRIMARY KEY,
+          state text NOT NULL CHECK (state IN ('active', 'suspended', 'erased')),
+          revision bigint NOT NULL,
+          changed_at timestamptz NOT NULL DEFAULT now(),
+          deleted jsonb NOT NULL DEFAULT '{}',
+          refused bigint NOT NULL DEFAULT 0,
+          refused_told bigint NOT NULL DEFAULT 0,
+          finished_at timestamptz
+        );
+        COMMENT ON COLUMN org_states.deleted IS 'of one erased: how many rows went, by table';
+        COMMENT ON COLUMN org_states.refused IS 'of one erased: deliveries that came too late; refused_told: known to others';
+        CREATE INDEX org_states_erased ON org_states (org_id) WHERE state = 'erased';
+        """
+    )
+    dispatch_table_v1("org_states")
+    run(f'REVOKE DELETE ON org_states FROM "{login}", "{dispatch}";')
+
+
+def erasable_v1(table: str) -> None:
+    """Of an append-only table: its rows may go, but of no org except one that is erased."""
+    login, _ = _roles()
+    run(
+        f"""
+        CREATE POLICY erasure ON {table} AS RESTRICTIVE FOR DELETE TO "{login}"
+          USING (EXISTS (SELECT FROM org_states s WHERE s.org_id = {table}.org_id AND s.state = 'erased'));
+        GRANT DELETE ON {table} TO "{login}";
+        """
+    )
+
+
 def dispatch_table_v1(table: str) -> None:
     """A messaging table: a tenant table that the dispatch role sees across orgs."""
     _, dispatch = _roles()

@@ -33,6 +33,7 @@ async def check(database: Database) -> None:
 
 async def _check(database: Database) -> None:
     async with database.transaction() as transaction:
+        await transaction.as_service()
         me = await transaction.driver.fetchrow(
             "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
         )

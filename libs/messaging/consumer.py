@@ -40,12 +40,16 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """`queue` is `<service>.<consumer>`, declared as a listener on each of `events` in the contracts."""
+    """`queue` is `<service>.<consumer>`, declared as a listener on each of `events` in the contracts.
+
+    `waits_while_suspended`: what it hears of a suspended organization is parked and handled once that is resumed.
+    """
 
     queue: str
     events: tuple[type[Event], ...]
     handler: Handler
     retry: RetryPolicy = RetryPolicy()
+    waits_while_suspended: bool = False
 
     def __post_init__(self) -> None:
         for event in self.events:

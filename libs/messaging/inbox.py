@@ -1,6 +1,7 @@
 """The inbox: which events a consumer has heard and how far each is. It is also the retry schedule and the dead-letter store.
 
-States: `done`; `due` (at `due_at`); `parked` (a version this build cannot read); `dead` (an operator decides); `discarded`.
+States: `done`; `due` (at `due_at`); `parked` (waits: for a build that reads its version, for what a handler withheld it for);
+`dead` (an operator decides); `discarded`. Of an erased organization nothing is kept.
 `attempts` counts failures that were charged; `takes` counts hand-outs since the last outcome: a row that was taken and
 never answered may be what kills the process, so it is then run alone, and given up after `MAX_TAKES`.
 All functions want the transaction in the dispatch role.
@@ -8,6 +9,7 @@ All functions want the transaction in the dispatch role.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,9 @@ import orjson
 
 from libs.clock import now, rfc3339
 from libs.contracts.envelope import Envelope
+from libs.observability.logs import get_logger
+
+log = get_logger()
 
 MAX_TAKES = 3
 # Longer than any handler may run (statements end after 30 s). One that runs longer is handed out again, and then only one
@@ -55,13 +60,17 @@ async def claim(driver: asyncpg.Connection, schema: str, consumer: str, envelope
 async def defer(
     driver: asyncpg.Connection, schema: str, consumer: str, envelopes: Sequence[Envelope], *, takes: int = 0
 ) -> set[UUID]:
-    """Keep deliveries as due at once, without running them; answers those that were new. `takes=1` marks suspects."""
+    """Keep deliveries as due at once, without running them; answers those that were new. `takes=1` marks suspects.
+
+    Of erased organizations nothing is kept but how many came.
+    """
     ordered = sorted(envelopes, key=lambda envelope: envelope.id)
     rows = await driver.fetch(
         f"""
         INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state, due_at, envelope, takes)
         SELECT $1, id, org, type, subject, 'due', now(), envelope, $7
         FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[]) AS e(id, org, type, subject, envelope)
+        WHERE NOT EXISTS (SELECT FROM {schema}.org_states s WHERE s.org_id = org AND s.state = 'erased')
         ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id
         """,
         consumer,
@@ -72,7 +81,29 @@ async def defer(
         [envelope.raw for envelope in ordered],
         takes,
     )
-    return {row["event_id"] for row in rows}
+    kept = {row["event_id"] for row in rows}
+    if len(kept) < len(ordered):  # known before, or of an erased organization
+        await refuse(driver, schema, consumer, [envelope for envelope in ordered if envelope.id not in kept])
+    return kept
+
+
+async def refuse(driver: asyncpg.Connection, schema: str, consumer: str, late: Sequence[Envelope]) -> int:
+    """Of deliveries for erased organizations nothing is kept but how many came; answers that. Others are left alone."""
+    counts = Counter(envelope.org_id for envelope in late)
+    rows = await driver.fetch(
+        f"UPDATE {schema}.org_states s SET refused = s.refused + n.count FROM unnest($1::uuid[], $2::int[]) AS n(org_id, count) "
+        "WHERE s.org_id = n.org_id AND s.state = 'erased' RETURNING s.org_id",
+        sorted(counts),
+        [counts[org] for org in sorted(counts)],
+    )
+    erased = {row["org_id"] for row in rows}
+    if erased:
+        gone = [envelope.id for envelope in late if envelope.org_id in erased]
+        await driver.execute(
+            f"DELETE FROM {schema}.inbox WHERE consumer = $1 AND event_id = ANY($2::uuid[])", consumer, gone
+        )
+        log.info("late_events_refused", consumer=consumer, events=len(gone), orgs=[str(org) for org in erased])
+    return sum(counts[org] for org in erased)
 
 
 async def take(driver: asyncpg.Connection, schema: str, consumer: str, limit: int, *, suspects: bool) -> list[DueRow]:
@@ -147,7 +178,8 @@ async def record_failure(
     failure: dict[str, Any],
     held: DueRow | None,
 ) -> bool:
-    """Keep a failed delivery with its bytes, cause and history; answers False if somebody else settled it meanwhile."""
+    """Keep a failed delivery with its bytes, cause and history; answers False if somebody else settled it meanwhile, or its
+    organization was erased."""
     entry = orjson.dumps([{"at": rfc3339(now()), "attempt": attempts, **failure}]).decode()
     values = (
         consumer,
@@ -166,7 +198,8 @@ async def record_failure(
             f"""
             INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state, attempts, due_at, envelope,
                                         error_class, reason, fingerprint, history)
-            VALUES ($1, $2, $11, $12, $13, $3, $4, now() + $5::float8 * interval '1 second', $6, $7, $8, $9, $10::text::jsonb)
+            SELECT $1, $2, $11, $12, $13, $3, $4, now() + $5::float8 * interval '1 second', $6, $7, $8, $9, $10::text::jsonb
+            WHERE NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $11 AND state = 'erased')
             ON CONFLICT (consumer, event_id) DO NOTHING
             """,
             *values,
@@ -181,8 +214,10 @@ async def record_failure(
               envelope = $6, error_class = $7, reason = $8, fingerprint = $9, history = history || $10::text::jsonb,
               takes = 0, changed_at = now()
             WHERE consumer = $1 AND event_id = $2 AND state = 'due' AND takes = $11
+              AND NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $12 AND state = 'erased')
             """,
             *values,
             held.takes,
+            envelope.org_id,
         )
     return str(done).endswith(" 1")

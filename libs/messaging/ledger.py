@@ -87,10 +87,13 @@ async def fold(database: Database, source: str) -> int:
         await transaction.as_dispatch()
         rows = await transaction.driver.fetch(
             f"DELETE FROM {database.schema}.ledger WHERE ctid = ANY(ARRAY(SELECT ctid FROM {database.schema}.ledger "
-            f"LIMIT {_FOLDED_AT_ONCE} FOR UPDATE SKIP LOCKED)) RETURNING org_id, hop, event_type, bucket, state, count, ids_xor"
+            f"LIMIT {_FOLDED_AT_ONCE} FOR UPDATE SKIP LOCKED)) RETURNING org_id, hop, event_type, bucket, state, count, ids_xor, "
+            f"EXISTS (SELECT FROM {database.schema}.org_states s WHERE s.org_id = ledger.org_id AND s.state = 'erased') AS erased"
         )
         folded: dict[OrgId, dict[tuple[Any, ...], list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
         for row in rows:
+            if row["erased"]:  # there is nobody left to tell it of
+                continue
             entry = folded[OrgId(row["org_id"])][row["hop"], row["event_type"], row["bucket"], row["state"]]
             entry[0] += row["count"]
             entry[1] ^= int.from_bytes(row["ids_xor"], "big")

@@ -36,14 +36,14 @@ async def insert(driver: asyncpg.Connection, schema: str, envelopes: Sequence[En
     if not envelopes:
         return
     await driver.execute(
-        f"INSERT INTO {schema}.outbox (id, org_id, type, envelope) "
-        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])",
+        f"WITH told AS (INSERT INTO {schema}.outbox (id, org_id, type, envelope) "
+        "SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[])) SELECT pg_notify($5, '')",
         [envelope.id for envelope in envelopes],
         [envelope.org_id for envelope in envelopes],
         [envelope.type for envelope in envelopes],
         [envelope.raw for envelope in envelopes],
+        channel(schema),
     )
-    await driver.execute(f"NOTIFY {channel(schema)}")
 
 
 async def take(driver: asyncpg.Connection, schema: str, limit: int) -> list[OutboxRow]:

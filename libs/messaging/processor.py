@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from libs.clock import now
@@ -17,16 +18,17 @@ from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import Event, registry, seal
 from libs.contracts.events import DeadLetterChangedV1
-from libs.database.engine import Database, Transaction, is_conflict
+from libs.database.engine import Database, OrganizationErased, Transaction, is_conflict
 from libs.errors import ContractViolated, DependencyDown, PermanentError, UnknownVersion
 from libs.ids import OrgId
-from libs.messaging import inbox, outbox
+from libs.messaging import inbox, outbox, withholding
 from libs.messaging.consumer import Consumer, error_class
 from libs.messaging.failures import fingerprint, frames_of, reason_of
 from libs.messaging.inbox import DueRow
 from libs.messaging.ledger import Changes
+from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.wire import UNREADABLE
-from libs.messaging.work import UnitOfWork, keep
+from libs.messaging.work import UnitOfWork, Units, keep
 from libs.observability import tracing
 from libs.observability.logs import get_logger
 
@@ -79,9 +81,20 @@ class Processor:
             await transaction.as_dispatch()
             return await inbox.release(transaction.driver, self.database.schema, self.queue)
 
+    async def release_resumed(self) -> int:
+        """Make due what waited for organizations that are served again; answers how many."""
+        async with self.database.transaction() as transaction:
+            await transaction.as_dispatch()
+            orgs = await withholding.resumed(transaction.driver, self.database.schema, self.queue)
+        released = 0
+        for org_id in orgs:
+            async with Units(self.database, self.source).begin(org_id) as work:
+                released += await withholding.release_resumed(work, self.queue)
+        return released
+
     async def run_due(self) -> int:
         """Take due rows and handle them: a batch of ordinary ones, then one suspect alone. Answers how many were taken."""
-        taken = 0
+        taken = await self.release_resumed() if self.consumer.waits_while_suspended else 0
         for suspects, limit in ((False, BATCH_EVENTS), (True, 1)):
             async with self.database.transaction() as transaction:
                 await transaction.as_dispatch()
@@ -124,6 +137,11 @@ class Processor:
                 handled = await self._transact(batch)
             except DependencyDown:
                 raise
+            except OrganizationErased as error:
+                batch = await self._refuse(batch, error.org_id)
+                if batch:
+                    await self._apply(batch)
+                return
             except Exception as error:  # noqa: BLE001 - whatever a handler raises ends as an outcome of its event
                 if is_conflict(error) and attempt < _CONFLICT_RETRIES:
                     continue
@@ -138,6 +156,16 @@ class Processor:
                 return
             self._log_handled([event.envelope for event, _ in batch], handled, time.monotonic() - started)
             return
+
+    async def _refuse(
+        self, batch: Sequence[tuple[Event, DueRow | None]], org_id: OrgId
+    ) -> Sequence[tuple[Event, DueRow | None]]:
+        """Discard what came too late for an organization that was erased; answers the others' events."""
+        late = [event.envelope for event, _ in batch if event.envelope.org_id == org_id]
+        async with self.database.transaction() as transaction:
+            await transaction.as_dispatch()
+            await inbox.refuse(transaction.driver, self.database.schema, self.queue, late)
+        return [one for one in batch if one[0].envelope.org_id != org_id]
 
     async def _transact(self, batch: Sequence[tuple[Event, DueRow | None]]) -> set[UUID]:
         schema = self.database.schema
@@ -165,6 +193,7 @@ class Processor:
                     changes, [e.envelope for e, row in batch if row is not None and e.envelope.id in ours], "due", -1
                 )
                 works = await self._handle(transaction, [event for event, _ in batch if event.envelope.id in ours])
+                await self._withhold(transaction, works, changes)
                 await keep(transaction, schema, works, changes)
                 return ours
 
@@ -175,9 +204,40 @@ class Processor:
         works = []
         for org_id in sorted(by_org):
             work = UnitOfWork(await transaction.as_tenant(org_id), self.source)
-            await self.consumer.handler(by_org[org_id], work)
+            if self.consumer.waits_while_suspended and work.session.is_suspended:
+                for event in by_org[org_id]:
+                    work.withhold(event, OrganizationSuspended())
+            else:
+                await self.consumer.handler(by_org[org_id], work)
             works.append(work)
         return works
+
+    async def _withhold(self, transaction: Transaction, works: Sequence[UnitOfWork], changes: Changes) -> None:
+        """Park what handlers would not apply."""
+        told_by_handlers = [one for work in works for one in work.withheld]
+        if not told_by_handlers:
+            return
+        withheld = [(event.envelope, self._failure(event.envelope, error)) for event, error in told_by_handlers]
+        charged = {event.envelope.id for event, error in told_by_handlers if isinstance(error, PermanentError)}
+        await transaction.as_dispatch()
+        attempts = await withholding.park(
+            transaction.driver, self.database.schema, self.queue, withheld, charged=charged
+        )
+        parked = [envelope for envelope, _ in withheld]
+        self._count(changes, parked, "done", -1)
+        self._count(changes, parked, "parked")
+        told = [self._dead_letter(one, "parked", attempts[one.id], failure) for one, failure in withheld]
+        changes.sent(told)
+        await outbox.insert(transaction.driver, self.database.schema, told)
+        log.warning("events_withheld", queue=self.queue, events=len(withheld), error=withheld[0][1]["error_class"])
+
+    def _failure(self, envelope: Envelope, error: BaseException) -> dict[str, Any]:
+        return {
+            "error_class": error_class(error),
+            "reason": reason_of(error),
+            "fingerprint": fingerprint(self.queue, envelope.type, error),
+            "frames": frames_of(error)[-6:],
+        }
 
     async def _fail(self, envelope: Envelope, row: DueRow | None, error: BaseException, seconds: float) -> None:
         attempts = (row.attempts if row else 0) + 1
@@ -186,12 +246,7 @@ class Processor:
             state, delay = "parked", None
         else:
             state = "due" if delay is not None else "dead"
-        failure = {
-            "error_class": error_class(error),
-            "reason": reason_of(error),
-            "fingerprint": fingerprint(self.queue, envelope.type, error),
-            "frames": frames_of(error)[-6:],
-        }
+        failure = self._failure(envelope, error)
         async with self.database.transaction() as transaction:
             await transaction.as_dispatch()
             ours = await inbox.record_failure(

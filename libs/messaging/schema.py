@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from libs.database.ddl import dispatch_table_v1, run, tenant_functions_v1
+from libs.database.ddl import dispatch_table_v1, org_states_v1, run, tenant_functions_v1
 
 
 def messaging_tables_v1() -> None:
@@ -60,3 +60,14 @@ def messaging_tables_v1() -> None:
     )
     for table in ("outbox", "inbox", "ledger"):
         dispatch_table_v1(table)
+
+
+def messaging_tables_v2() -> None:
+    """How each org stands, and a way to what its suspension keeps waiting."""
+    org_states_v1()
+    run(
+        """
+        CREATE INDEX inbox_suspended ON inbox (consumer, org_id)
+          WHERE state = 'parked' AND error_class = 'organization_suspended';
+        """
+    )

@@ -5,14 +5,17 @@ The edge (HTTP route, consumer, job) makes it and commits it; handlers only read
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 from libs.contracts import event as contract
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import Event
+from libs.contracts.events import ActionPerformedV1
 from libs.database.engine import Database, TenantSession, Transaction
+from libs.errors import PlatformError
 from libs.ids import CompanyId, EventId, OrgId
 from libs.messaging import outbox
 from libs.messaging.ledger import Changes
@@ -21,13 +24,19 @@ from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 
 
 class UnitOfWork:
-    """`session` reads and writes the org's rows; `publish` puts an event into the outbox of the same transaction."""
+    """`session` reads and writes the org's rows; `publish` puts an event into the outbox of the same transaction.
 
-    def __init__(self, session: TenantSession, source: str) -> None:
+    `actor` is on whose behalf: the caller of the request `request_id`, else the service itself.
+    """
+
+    def __init__(self, session: TenantSession, source: str, *, actor: str | None = None, request_id: str = "") -> None:
         self.session = session
+        self.actor = actor or f"service:{source}"
+        self.request_id = request_id
         self.published: list[Envelope] = []
+        self.withheld: list[tuple[Event, PlatformError]] = []
         self.changes = Changes()
-        self._source = source
+        self.source = source
         self._traceparent = tracing.current_traceparent()
 
     @property
@@ -45,7 +54,7 @@ class UnitOfWork:
         """Tell `event` once this transaction has committed. `cause` is the event that led to it."""
         envelope = contract.seal(
             event,
-            source=self._source,
+            source=self.source,
             org_id=self.org_id,
             company_id=company_id,
             cause=cause,
@@ -55,9 +64,33 @@ class UnitOfWork:
         self.published.append(envelope)
         return envelope
 
-    def count_at_door(self, event_type: str, delivery_id: UUID, state: str) -> None:
-        """Count a delivery that entered the house: `accepted`, and then what became of it at once."""
-        self.changes.add(self.org_id, "door", event_type, delivery_id, state)
+    def withhold(self, event: Event, reason: PlatformError) -> None:
+        """Do not apply this event, one of those being handled, until somebody releases it; see withholding.
+
+        An attempt is charged for a PermanentError: then it was looked at.
+        """
+        self.withheld.append((event, reason))
+
+    def audit(
+        self,
+        action: str,
+        target: str = "",
+        details: Mapping[str, Any] | None = None,
+        *,
+        company_id: CompanyId | None = None,
+    ) -> None:
+        """Tell the org's audit log that the actor did this: `account.opened`, to the object with this public id.
+
+        Every operation that changes something tells it once. No secret and nobody's name goes into `details`.
+        """
+        performed = ActionPerformedV1(
+            actor=self.actor, action=action, object=target, details=dict(details or {}), request_id=self.request_id
+        )
+        self.publish(performed, company_id=company_id)
+
+    def count_at_door(self, event_type: str, delivery_id: UUID, state: str, count: int = 1) -> None:
+        """Count a delivery that entered the house: `accepted`, and then what became of it. -1 when it leaves a state."""
+        self.changes.add(self.org_id, "door", event_type, delivery_id, state, count)
 
 
 async def keep(transaction: Transaction, schema: str, works: list[UnitOfWork], changes: Changes | None = None) -> None:
@@ -81,9 +114,15 @@ class Units:
         self.source = source
 
     @asynccontextmanager
-    async def begin(self, org_id: OrgId, scope: CompanyScope = ALL_COMPANIES) -> AsyncIterator[UnitOfWork]:
-        """One transaction for one org; rows and events are committed together at the end of the block."""
+    async def begin(
+        self, org_id: OrgId, scope: CompanyScope = ALL_COMPANIES, *, actor: str | None = None, request_id: str = ""
+    ) -> AsyncIterator[UnitOfWork]:
+        """One transaction for one org; rows and events are committed together at the end of the block.
+
+        Without an actor the service acts by itself.
+        """
         async with self.database.transaction() as transaction:
-            work = UnitOfWork(await transaction.as_tenant(org_id, scope), self.source)
+            session = await transaction.as_tenant(org_id, scope)
+            work = UnitOfWork(session, self.source, actor=actor, request_id=request_id)
             yield work
             await keep(transaction, self.database.schema, [work])

@@ -9,10 +9,15 @@ import asyncpg
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError
 
+# What a provider said of its refusal (libs.providers.calls puts it there): its words may name anybody.
+_SAID = re.compile(r"(\banswered \d{3}): .*", re.DOTALL)
+# Addresses with whatever they carry, our webhook tokens and our API keys.
+SECRETIVE = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+|\b[0-9a-f]{32}_[\w-]{20,}|\botr_\w+", re.IGNORECASE)
 # What differs between two failures of one cause: ids, numbers, quoted values, addresses. A quote within a word ("can't",
-# 'O'Brien') neither opens nor closes.
+# 'O'Brien') neither opens nor closes. A provider's status is the cause itself.
 _VARYING = re.compile(
-    r"[0-9a-f]{8}-[0-9a-f-]{27}|[\w.+-]+@[\w.-]+|(?<!\w)'.*?'(?!\w)|\"[^\"]*\"|\b[0-9a-f]{16,}\b|\b\d+\b",
+    SECRETIVE.pattern
+    + r"|[0-9a-f]{8}-[0-9a-f-]{27}|[\w.+-]+@[\w.-]+|(?<!\w)'.*?'(?!\w)|\"[^\"]*\"|\b[0-9a-f]{16,}\b|(?<!\banswered )\b\d+\b",
     re.IGNORECASE | re.DOTALL,
 )
 _MAX_REASON = 500
@@ -20,7 +25,8 @@ _MAX_REASON = 500
 
 def reason_of(error: BaseException) -> str:
     """The error's message with all that may stem from a payload replaced by `…`; at most 500 characters."""
-    return _VARYING.sub("…", _message(error) or type(error).__name__)[:_MAX_REASON]
+    message = _SAID.sub(r"\1: …", _message(error) or type(error).__name__)
+    return _VARYING.sub("…", message)[:_MAX_REASON]
 
 
 def _message(error: BaseException) -> str:

@@ -10,24 +10,36 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
+from urllib.parse import quote
 
 import backoff
 import httpx
 
 from libs import clock
-from libs.errors import ContractViolated, ProviderRefused, ProviderUnavailable, RateLimited, TransientError
+from libs.errors import (
+    ContractViolated,
+    CredentialRefused,
+    ProviderRefused,
+    ProviderUnavailable,
+    RateLimited,
+    TransientError,
+)
+from libs.observability.reasons import SECRETIVE
 from libs.providers.payloads import parse
 
 # httpx writes every request's full URL at INFO, and with it Smartlead's api_key.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
 LONGEST_EXPLANATION = 200  # enough for a provider's sentence, too little for a page
+_SHORTEST_SECRET = 6  # what is shorter is in any sentence by chance
+_KIND = re.compile(r"no content type|(text|application|image|multipart)/[a-z0-9.+-]{1,40}", re.IGNORECASE)
 _WORTH_ANOTHER_TRY = (RateLimited, ProviderUnavailable)
 
 
@@ -67,8 +79,9 @@ class Answer:
         try:
             return parse(self.body)
         except ContractViolated as refusal:
-            kind = self.content_type.partition(";")[0].strip()[:50] or "no content type"
-            raise ProviderUnavailable(f"answered {self.status} with a body ({kind}) that is {refusal}") from None
+            kind = self.content_type.partition(";")[0].strip() or "no content type"
+            kind = f"({kind})" if _KIND.fullmatch(kind) else "of an odd type"
+            raise ProviderUnavailable(f"answered {self.status} with a body {kind} that is {refusal}") from None
 
 
 async def call(
@@ -83,6 +96,8 @@ async def call(
     secrets: Collection[str] = (),
     explain: Callable[[object], str | None],
     refusal_in: Callable[[bytes], str | None] | None = None,
+    key_refused_by: Collection[int] = (401, 403),
+    words: Collection[str] = (),
     policy: CallPolicy = CallPolicy(),
     shown_path: str | None = None,
 ) -> tuple[object, Answer]:
@@ -90,12 +105,14 @@ async def call(
 
     Only an idempotent call is tried again: a timed-out POST may have landed. `explain` finds the provider's own
     sentence in an error body; `secrets` are struck out of it. `refusal_in` finds one in a 2xx body: some providers say
-    no with a 200. The request carries `extensions["idempotent"]`, for whoever watches what was sent. `shown_path` is what
-    errors show of a path that holds a person's address.
+    no with a 200. `key_refused_by` are the statuses that speak of the key; where a 403 is about the record it is left
+    out. `words` are beginnings of plain texts that are a success, and then the value: some providers answer a write so.
+    The request carries `extensions["idempotent"]`, for whoever watches what was sent. `shown_path` is what errors show of
+    a path that holds a person's address.
 
     Raises:
         RateLimited, ProviderUnavailable: after the last try; at once when the provider asks for more time than is left.
-        ProviderRefused: a 4xx; NotThere for a 404.
+        ProviderRefused: a 4xx; NotThere for a 404, CredentialRefused for the key.
         ContractViolated: the answer is larger than we take.
     """
     label = f"{method} {shown_path or httpx.URL(url).path}"
@@ -114,11 +131,11 @@ async def call(
                 timeout=policy.attempt_timeout_seconds,
                 extensions={"idempotent": idempotent},
             )
-            answer = await _exchange(http, request, policy.largest_body_bytes, explain, secrets)
+            answer = await _exchange(http, request, policy.largest_body_bytes, explain, secrets, key_refused_by)
             refusal = refusal_in(answer.body) if refusal_in is not None else None
             if refusal is not None:
                 raise ProviderRefused(f"answered {answer.status}: {_quoted(refusal, secrets)}")
-            return answer.json(), answer
+            return _spoken(answer.body, words) or answer.json(), answer
         except _WORTH_ANOTHER_TRY as error:
             last = type(error)(f"{label}: {error}", retry_after_seconds=error.retry_after_seconds)
             raise last from None
@@ -163,10 +180,14 @@ async def _exchange(
     largest_body_bytes: int,
     explain: Callable[[object], str | None],
     secrets: Collection[str],
+    key_refused_by: Collection[int],
 ) -> Answer:
     # Redirects are not followed: they would carry the key to wherever they point.
     response = await http.send(request, stream=True, follow_redirects=False)
     try:
+        # Each layer multiplies by up to a thousand before a byte can be counted; no provider uses two.
+        if "," in response.headers.get("content-encoding", ""):
+            raise ContractViolated(f"answered {response.status_code} with a body packed more than once")
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
@@ -182,7 +203,7 @@ async def _exchange(
         answered_at=_http_date(next(iter(response.headers.get_list("date")), None)),
     )
     if not response.is_success:
-        raise _error(answer, _retry_after_seconds(response.headers.get("retry-after")), explain, secrets)
+        raise _error(answer, retry_after_seconds(response.headers.get("retry-after")), explain, secrets, key_refused_by)
     return answer
 
 
@@ -191,12 +212,14 @@ def _error(
     retry_after_seconds: float | None,
     explain: Callable[[object], str | None],
     secrets: Collection[str],
+    key_refused_by: Collection[int],
 ) -> RateLimited | ProviderUnavailable | ProviderRefused:
     status = answer.status
     text = f"answered {status}"
     is_json = True
     try:
-        sentence = explain(answer.json())
+        # A redirect's body is whatever stands at its end's door, nothing that the provider says to us.
+        sentence = explain(answer.json()) if status >= 400 else None
     except ProviderUnavailable:
         sentence, is_json = None, False
     if sentence:
@@ -206,16 +229,28 @@ def _error(
     # A 403 page is the guard in front of the provider, not the provider.
     if status >= 500 or status < 400 or status in (408, 425) or (status == 403 and not is_json):
         return ProviderUnavailable(text, retry_after_seconds=retry_after_seconds)
+    if status in key_refused_by:
+        return CredentialRefused(text)
     return NotThere(text) if status == 404 and is_json else ProviderRefused(text)
 
 
+def _spoken(body: bytes, words: Collection[str]) -> str | None:
+    if not words or len(body) > LONGEST_EXPLANATION:
+        return None
+    text = body.decode(errors="replace").strip()
+    return text if text.lower().startswith(tuple(word.lower() for word in words)) else None
+
+
 def _quoted(sentence: str, secrets: Collection[str]) -> str:
-    for secret in filter(None, secrets):
-        sentence = sentence.replace(secret, "***")
-    return sentence[:LONGEST_EXPLANATION]
+    """What reason_of knows as foreign words by what stands before them, and without what we sent along: keys however
+    they are spelled, or the part of one that is the secret, and the URLs at which providers reach us."""
+    parts = {part for secret in secrets for part in (secret, *secret.split("|")) if len(part) >= _SHORTEST_SECRET}
+    for part in sorted(parts | {quote(part, safe="") for part in parts}, key=len, reverse=True):
+        sentence = re.sub(re.escape(part), "***", sentence, flags=re.IGNORECASE)
+    return SECRETIVE.sub("***", sentence)[:LONGEST_EXPLANATION]
 
 
-def _retry_after_seconds(value: str | None) -> float | None:
+def retry_after_seconds(value: str | None) -> float | None:
     """Seconds from now, from either spelling of Retry-After; None when it says neither."""
     if value is None:
         return None

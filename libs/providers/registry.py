@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TypeVar
 
 import httpx
 
-from libs.errors import Invalid
+from libs.errors import Invalid, Unsupported
 from libs.providers.capabilities import WebhookParsing
+from libs.providers.effects import Effect
 from libs.providers.emailbison import client as emailbison
+from libs.providers.emailbison import effects as emailbison_effects
 from libs.providers.emailbison.webhooks import EmailBisonWebhooks
 from libs.providers.heyreach import client as heyreach
+from libs.providers.heyreach import effects as heyreach_effects
 from libs.providers.heyreach.webhooks import HeyReachWebhooks
 from libs.providers.sightings import Channel
+from libs.providers.signing import Signing
 from libs.providers.smartlead import client as smartlead
+from libs.providers.smartlead import effects as smartlead_effects
+from libs.providers.smartlead.signing import SmartleadSigning
 from libs.providers.smartlead.webhooks import SmartleadWebhooks
 
+T = TypeVar("T")
 # Credentials by field name, base URL (None: the provider's own), the connection pool to use -> a client, to be seen
-# through libs.providers.capabilities.require.
+# through Provider.require.
 MakeClient = Callable[[Mapping[str, str], str | None, httpx.AsyncClient], object]
 
 
@@ -33,6 +41,11 @@ class Provider:
     answer was lost is made again; without, it is asked about.
     `needs_base_url`: customers have hosts of their own, so an account must name its one and `default_base_url` is only
     the vendor's. To call that one by default would hand it other hosts' keys.
+    `calls_per_minute`: what one account may ask, by the provider's own rule or what its clients get by with.
+    `effects`: for each writing operation that the client offers what can be learnt of one whose answer was lost.
+    `lacks`: why a capability (by its name) is not offered, one sentence for each that is not.
+    `signing`: how its deliveries prove that they are its own; None where its documentation and all that was captured know
+    no such thing.
     """
 
     name: str
@@ -42,13 +55,28 @@ class Provider:
     make_client: MakeClient
     default_base_url: str
     credential_fields: tuple[str, ...]
+    calls_per_minute: int
     needs_base_url: bool = False
     has_clients: bool = False
     may_register_again: bool = False
+    effects: Mapping[str, Effect] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    signing: Signing | None = None
 
     def offers(self, capability: type[object]) -> bool:
         """Whether accounts of this provider can do it; `capability` is a Protocol of libs.providers.capabilities."""
         return issubclass(self.client, capability)
+
+    def require(self, client: object, capability: type[T]) -> T:
+        """`client` (of this provider) seen as `capability`.
+
+        Raises:
+            Unsupported: this provider cannot do it; the message says why.
+        """
+        if isinstance(client, capability):
+            return client
+        why = self.lacks.get(capability.__name__, "the provider offers no such thing")
+        raise Unsupported(f"{self.name} accounts offer no {capability.__name__}: {why}")
 
 
 def _smartlead_client(credentials: Mapping[str, str], base_url: str | None, http: httpx.AsyncClient) -> object:
@@ -77,7 +105,11 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             make_client=_smartlead_client,
             default_base_url=smartlead.BASE_URL,
             credential_fields=("api_key",),
+            calls_per_minute=60,  # sources name 60 to 200; 60 is the lowest
             has_clients=True,
+            effects=smartlead_effects.EFFECTS,
+            lacks=smartlead_effects.LACKS,
+            signing=SmartleadSigning(),
         ),
         "heyreach": Provider(
             name="heyreach",
@@ -87,7 +119,10 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             make_client=_heyreach_client,
             default_base_url=heyreach.BASE_URL,
             credential_fields=("api_key",),
+            calls_per_minute=300,
             may_register_again=True,
+            effects=heyreach_effects.EFFECTS,
+            lacks=heyreach_effects.LACKS,
         ),
         "emailbison": Provider(
             name="emailbison",
@@ -97,8 +132,11 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             make_client=_emailbison_client,
             default_base_url=emailbison.VENDORS_OWN_URL,
             credential_fields=("api_key",),
+            calls_per_minute=3000,
             needs_base_url=True,
             may_register_again=True,
+            effects=emailbison_effects.EFFECTS,
+            lacks=emailbison_effects.LACKS,
         ),
     }
 )

@@ -10,13 +10,12 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import uvicorn
 import uvloop
 
 import libs.contracts.events  # noqa: F401 - fills the registry
@@ -26,6 +25,7 @@ from libs.database.names import STANDALONE, database_name, dispatch_role, login_
 from libs.errors import DependencyDown, PermanentError
 from libs.messaging import ledger
 from libs.messaging.due import run_due
+from libs.messaging.erasure import Eraser
 from libs.messaging.in_process import InProcessTransport
 from libs.messaging.processor import Processor
 from libs.messaging.rabbit import RabbitTransport
@@ -33,6 +33,7 @@ from libs.messaging.relay import Relay
 from libs.messaging.work import Units
 from libs.observability import logs, tracing
 from libs.observability.logs import get_logger
+from libs.runtime.server import Server, make_server
 from libs.runtime.service import Platform, Service
 from libs.settings import PORTS, BadSetting, ServiceSettings
 from libs.tenancy.signing import ContextVerifier
@@ -41,7 +42,6 @@ __all__ = ["Part", "main", "run"]
 
 DATABASE_PATIENCE_SECONDS = 60
 _RESTART_SECONDS = (0.5, 10.0)
-_DRAIN_SECONDS = 10
 
 log = get_logger()
 S = TypeVar("S", bound=ServiceSettings)
@@ -59,18 +59,23 @@ class Part:
 
 def main(name: str, settings_type: type[S], build: Callable[[Platform, S], Service]) -> None:
     """A service's `__main__`: settings in, process up. Exits 2 with one line when something must be mended first."""
-    settings = settings_type()
-    if settings.amqp_url is None:
-        sys.exit(f"{process_name(name)}: no broker: set AMQP_URL, or run everything in one process with `outrider up`")
-    start([Part(name, settings, build)], process_name(name))
+
+    def parts() -> list[Part]:
+        settings = settings_type()
+        if settings.amqp_url is None:
+            raise BadSetting("no broker: set AMQP_URL, or run everything in one process with `outrider up`")
+        return [Part(name, settings, build)]
+
+    start(parts, process_name(name))
 
 
-def start(parts: Sequence[Part], process: str) -> None:
-    """Run parts in this process until it is told to stop."""
-    settings = parts[0].settings
-    logs.setup(process, settings.log_level)
-    tracing.setup(process, endpoint=settings.otlp_endpoint, ratio=settings.trace_ratio)
+def start(make: Callable[[], Sequence[Part]], process: str) -> None:
+    """Run parts in this process until it is told to stop. `make` reads their settings."""
     try:
+        parts = make()
+        settings = parts[0].settings
+        logs.setup(process, settings.log_level)
+        tracing.setup(process, endpoint=settings.otlp_endpoint, ratio=settings.trace_ratio)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(parts))
     except (PermanentError, DependencyDown) as error:
@@ -97,18 +102,12 @@ async def run(parts: Sequence[Part]) -> None:
         await host.close()
 
 
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # the host hears signals, for all servers of the process
-
-
 class _Host:
     def __init__(self) -> None:
         self._databases: list[Database] = []
         self._services: list[Service] = []
         self._loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        self._servers: list[_Server] = []
+        self._servers: list[Server] = []
         self._transports: list[RabbitTransport | InProcessTransport] = []
 
     @classmethod
@@ -157,14 +156,15 @@ class _Host:
             self._loops.append((f"{process} dead letters", lambda: transport.drain(database, processors)))
         seconds = part.settings.ledger_fold_seconds
         self._loops.append((f"{process} ledger", lambda: _fold(database, process, seconds)))
+        self._loops.append((f"{process} erasure", Eraser(database, process).run))
         self._loops.extend((f"{process} {job.name}", job.run) for job in service.jobs)
         if part.listen:
             port = part.settings.port or PORTS[part.name]
-            config = uvicorn.Config(
-                service.app, host=part.settings.host, port=port, log_config=None, access_log=False, lifespan="off", ws="none",
-                server_header=False, timeout_graceful_shutdown=_DRAIN_SECONDS, timeout_keep_alive=30,
-            )  # fmt: skip
-            self._servers.append(_Server(config))
+            self._servers.append(
+                make_server(
+                    service.app, host=part.settings.host, port=port, most_connections=part.settings.http_connections
+                )
+            )
 
     async def serve(self, stop: asyncio.Event) -> None:
         servers = [asyncio.create_task(server.serve()) for server in self._servers]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from libs.database.engine import Database
@@ -33,10 +34,19 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`name` is the folder's (`provider_sync`). `app` answers HTTP; `closing` is awaited last."""
+    """`name` is the folder's (`provider_sync`). `app` answers HTTP, `closing` is awaited last. Where something stands in front
+    of the routes, `routed` is what it stands in front of."""
 
     name: str
     app: ASGIApp
     consumers: tuple[Consumer, ...] = ()
     jobs: tuple[Job, ...] = ()
     closing: Callable[[], Awaitable[None]] | None = None
+    routed: FastAPI | None = None
+
+    @property
+    def described(self) -> FastAPI:
+        """The app that knows the routes, and so can describe them."""
+        found = self.routed or self.app
+        assert isinstance(found, FastAPI)
+        return found

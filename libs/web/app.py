@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Literal
 
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.errors import PlatformError
@@ -21,10 +24,16 @@ from libs.web import problems
 REQUEST_ID = "x-request-id"
 _GIVEN_ID = re.compile(r"req_[0-9a-f]{32}\Z")
 
+_LONGEST_NAME = 100  # of a field: what was sent is echoed, but not at any length
+
 log = get_logger()
 
 # Answers why the service is not ready for work ("" when it is); must be quick.
 Readiness = Callable[[], Awaitable[str]]
+
+
+class Health(BaseModel):
+    status: Literal["live", "ready"]
 
 
 def make_app(service: str, *, ready: Readiness) -> FastAPI:
@@ -40,9 +49,9 @@ def make_app(service: str, *, ready: Readiness) -> FastAPI:
             return problems.problem(503, "not_ready", reason, request_id=request_id_of(request))
         return JSONResponse({"status": "ready"})
 
-    app.add_api_route("/health/live", live)
-    app.add_api_route("/health/ready", is_ready)
-    app.add_api_route("/health/startup", is_ready)
+    app.add_api_route("/health/live", live, response_model=Health)
+    app.add_api_route("/health/ready", is_ready, response_model=Health)
+    app.add_api_route("/health/startup", is_ready, response_model=Health)
     app.add_exception_handler(PlatformError, _platform_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -69,14 +78,25 @@ async def _http_error(request: Request, error: Exception) -> Response:
         405: ("method_not_allowed", "this address takes other methods"),
     }
     code, detail = words.get(error.status_code, ("http_error", str(error.detail)))
-    return problems.problem(error.status_code, code, detail, request_id=request_id_of(request))
+    answer = problems.problem(error.status_code, code, detail, request_id=request_id_of(request))
+    if error.status_code == 405:
+        answer.headers["Allow"] = ", ".join(_methods(request))
+    return answer
+
+
+def _methods(request: Request) -> Iterator[str]:
+    """Which methods the address takes. A route knows only its own, and several may share an address."""
+    for method in ("DELETE", "GET", "PATCH", "POST", "PUT"):
+        asked = {"type": "http", "method": method, "path": request.scope["path"], "root_path": "", "headers": []}
+        if any(route.matches(asked)[0] is Match.FULL for route in request.app.router.routes):
+            yield method
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = [
         {
-            "pointer": "/" + "/".join(str(part) for part in one["loc"]),
+            "pointer": "/" + "/".join(str(part)[:_LONGEST_NAME] for part in one["loc"]),
             "code": str(one["type"]),
             "message": str(one["msg"]),
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from starlette.responses import Response
@@ -11,6 +12,7 @@ from libs.errors import (
     Conflict,
     DependencyDown,
     Forbidden,
+    HeadersTooLarge,
     Invalid,
     NotFound,
     PermanentError,
@@ -19,9 +21,11 @@ from libs.errors import (
     RateLimited,
     RequestError,
     TooLarge,
+    TooSlow,
     TransientError,
     Unauthenticated,
     Unsupported,
+    UnsupportedMedia,
 )
 
 CONTENT_TYPE = "application/problem+json"
@@ -32,7 +36,10 @@ _STATUS: tuple[tuple[type[PlatformError], int], ...] = (
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (TooSlow, 408),
     (TooLarge, 413),
+    (UnsupportedMedia, 415),
+    (HeadersTooLarge, 431),
     (Unsupported, 422),
     (Invalid, 422),
     (RequestError, 400),
@@ -43,6 +50,37 @@ _STATUS: tuple[tuple[type[PlatformError], int], ...] = (
     (PermanentError, 500),
 )
 _RETRY_AFTER_SECONDS = 2
+
+# What the body of every refusal is; for documents of the API.
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Why a request was refused (RFC 9457). Switch on `code`; show `detail` to people; quote `request_id` to us.",
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "A stable word. More may come."},
+        "detail": {"type": "string"},
+        "retryable": {"type": "boolean", "description": "Whether the same request may succeed later."},
+        "request_id": {"type": "string", "pattern": "^req_[0-9a-f]{32}$"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "pointer": {
+                        "type": "string",
+                        "description": "A JSON Pointer into the request, or a parameter's name.",
+                    },
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                },
+                "required": ["pointer", "code", "message"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "code", "detail", "retryable", "request_id"],
+}
 
 
 def status_of(error: PlatformError) -> int:

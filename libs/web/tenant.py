@@ -11,6 +11,7 @@ from libs.errors import Forbidden
 from libs.messaging.work import UnitOfWork, Units
 from libs.tenancy.context import TenantContext
 from libs.tenancy.signing import HEADER, ContextVerifier
+from libs.web.app import request_id_of
 
 
 class InnerHop:
@@ -41,8 +42,10 @@ class InnerHop:
         """A parameter's default: a unit of work. Scope "function": commit first, answer after; a 2xx is never a guess."""
         verified = self.verified(permission)
 
-        async def dependency(context: TenantContext = Depends(verified)) -> AsyncIterator[UnitOfWork]:
-            async with self._units.begin(context.org_id, context.scope) as work:
+        async def dependency(request: Request, context: TenantContext = Depends(verified)) -> AsyncIterator[UnitOfWork]:
+            async with self._units.begin(
+                context.org_id, context.scope, actor=context.principal, request_id=request_id_of(request)
+            ) as work:
                 yield work
 
         return Depends(dependency, scope="function")

@@ -12,6 +12,7 @@ from libs.contracts.events import (
     SyncCompletedV1,
 )
 from libs.messaging.consumer import Consumer
+from libs.messaging.standing import STANDING_EVENTS
 from services.analytics.domain.facts import FACTS
 from services.analytics.handlers import facts, surroundings
 
@@ -21,7 +22,7 @@ def consumers() -> tuple[Consumer, ...]:
         Consumer("analytics.facts", FACTS, facts.keep_facts),
         Consumer(
             "analytics.tenants",
-            (OrganizationCreatedV1, CompanyCreatedV1, ProviderAccountChangedV1),
+            (OrganizationCreatedV1, CompanyCreatedV1, ProviderAccountChangedV1, *STANDING_EVENTS),
             surroundings.keep_tenants,
         ),
         Consumer("analytics.ledger", (LedgerCountedV1,), surroundings.count_ledger),

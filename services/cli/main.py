@@ -13,10 +13,13 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
+from services.cli import audit, keys
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
 talk = Console(stderr=True)
 
 Broker = Annotated[
@@ -94,13 +97,16 @@ def contracts(
     folder: Annotated[Path, typer.Option(help="Where to write; the default is the repository's.")] = CHECKOUT
     / "contracts",
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; list promises of releases now broken.")
+        bool,
+        typer.Option(
+            "--check", help="Write nothing; list what is not as the code says, and broken promises of releases."
+        ),
     ] = False,
     release: Annotated[str | None, typer.Option(help="Keep the contracts as those of this version, v0.1.0.")] = None,
 ) -> None:
-    """Write the JSON Schemas of all events and asyncapi.yaml from the code; or check or release them."""
-    from libs.contracts import compatibility
-    from libs.contracts.documents import write
+    """Write the JSON Schemas of all events, asyncapi.yaml and openapi.json from the code; or check or release them."""
+    from libs.contracts import compatibility, documents
+    from services.cli import openapi
 
     if (check or release is not None) and not folder.is_dir():
         raise typer.BadParameter(f"no contracts in {folder}")
@@ -110,15 +116,22 @@ def contracts(
         releases = compatibility.released(folder)
         if not releases:
             talk.print("contracts: nothing is released yet, so nothing can break")
-        if broken := compatibility.breaches(releases, compatibility.promises()):
+        expected = documents.documents() | {openapi.FILE: openapi.content()}
+        broken = [
+            f"{name} is not what the code says: run `make contracts`, review, commit"
+            for name in documents.drifted(folder, expected)
+        ]
+        broken += compatibility.breaches(releases, compatibility.promises())
+        if broken:
             print(*broken, sep="\n")
             sys.exit(1)
     elif release is not None:
         print(compatibility.release(folder, release, CHECKOUT / "tests" / "contract" / "events" / "samples"))
         talk.print(f"kept for ever: commit it, then tag that commit by hand: git tag {release}", highlight=False)
     else:
-        for path in write(folder):
-            print(path)
+        written = documents.write(folder)
+        (folder / openapi.FILE).write_bytes(openapi.content())
+        print(*written, folder / openapi.FILE, sep="\n")
 
 
 def _check_broker(broker: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets as random_secrets
 from pathlib import Path
 
 import asyncpg
@@ -14,6 +13,7 @@ from libs.database.names import SERVICES, STANDALONE, database_name, dispatch_ro
 from libs.settings import Secrets, with_login
 from libs.tenancy.signing import new_private_key, public_key_of
 from services.gateway.bootstrap import ensure_platform_key
+from services.provider_sync.key_ring import new_key
 
 PLATFORM_KEY = "platform-key"
 
@@ -25,7 +25,8 @@ async def prepare_database(admin_url: str, folder: Path | None = None) -> dict[s
     roles = [login_role(database, service) for service in (*SERVICES, STANDALONE)]
     kept = secrets.ensure(f"role:{role}" for role in roles)
     secrets.ensure(["key_pepper", "cursor_key"])
-    secrets.ensure(["credential_key"], lambda: random_secrets.token_hex(32))
+    if secrets.get("credential_key") is None:  # a house of before there were several keeps its one
+        secrets.ensure(["credential_keys"], new_key)
     private = secrets.ensure(["context_private_key"], new_private_key)["context_private_key"]
     secrets.set("context_public_key", public_key_of(private))
     secrets.set("database_address", with_login(admin_url, "nobody", "").replace("nobody:@", ""))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 
-from libs.database.engine import Database
 from libs.errors import DependencyDown
 from libs.runtime.service import Job, Platform, Service
 from libs.tenancy.signing import ContextSigner
@@ -18,13 +16,13 @@ from services.gateway.front import Front
 from services.gateway.gate import Gate
 from services.gateway.jwks import Jwks, over_http
 from services.gateway.keys import Peppers
+from services.gateway.lifecycle_routes import lifecycle_routes
 from services.gateway.owners import Owners
 from services.gateway.rates import Limits, RateGate
 from services.gateway.routes import own_routes
 from services.gateway.settings import GatewaySettings
 from services.gateway.sign_in import SignIn
-
-_READY_SECONDS = 2.0
+from services.gateway.strangers import Strangers
 
 
 def build(platform: Platform, settings: GatewaySettings) -> Service:
@@ -36,20 +34,19 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
         sign_in = SignIn(jwks, issuer=settings.oidc.issuer, audiences=settings.oidc.audiences)
         jobs.append(Job("jwks", jwks.run))
     rates = RateGate(platform.database, Limits(settings.rate_limit_per_org, settings.rate_limit_per_key))
-    gate = Gate(platform.database, peppers, sign_in, rates)
+    strangers = Strangers(settings.failed_sign_ins_per_address, settings.trusted_networks())
+    gate = Gate(platform.database, peppers, sign_in, rates, strangers)
     jobs.append(Job("key uses", gate.uses.run))
     owners = Owners(settings.owners, platform.owners, deadline_seconds=settings.owner_deadline_seconds)
-
-    async def ready() -> str:
-        return await _database_away(platform.database)
 
     async def closing() -> None:
         await owners.close()
         with suppress(DependencyDown):
             await gate.uses.flush()
 
-    own = make_app("gateway", ready=ready)
+    own = make_app("gateway", ready=platform.database.why_away)
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
+    own.include_router(lifecycle_routes(gate, platform.units))
     own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
     front = Front(
         own,
@@ -59,12 +56,4 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
         table=Table(),
         denials=Denials(platform.units),
     )
-    return Service(name="gateway", app=front, consumers=consumers(), jobs=tuple(jobs), closing=closing)
-
-
-async def _database_away(database: Database) -> str:
-    try:
-        async with asyncio.timeout(_READY_SECONDS), database.transaction():
-            return ""
-    except (DependencyDown, TimeoutError):
-        return "the gateway's database does not answer"
+    return Service("gateway", front, consumers=consumers(), jobs=tuple(jobs), closing=closing, routed=own)

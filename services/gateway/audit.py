@@ -6,6 +6,7 @@ The hash finds what was changed behind the service's back, not who rewrites a wh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -13,10 +14,11 @@ from typing import Any, Literal
 import orjson
 
 from libs.clock import now, rfc3339
-from libs.database.engine import Database, TenantSession
-from libs.ids import OrgId
+from libs.database.engine import Database, TenantSession, Transaction
+from libs.ids import PLATFORM_ORG, OrgId
 from services.gateway.domain import Caller
 from services.gateway.repository.audit import AuditRows
+from services.gateway.repository.tenants import Organizations
 
 MACHINE = "machine"
 GENESIS = b"\0" * 32
@@ -64,16 +66,44 @@ async def record(
         action=action,
         outcome=outcome,
         object=target,
-        details=orjson.dumps(details or {}, option=orjson.OPT_SORT_KEYS).decode(),
+        details=canonical(details or {}),
         request_id="" if caller is None else caller.request_id,
     )
+    await append(session, [entry])
+
+
+async def record_on_both_sides(
+    transaction: Transaction,
+    org_id: OrgId,
+    caller: Caller,
+    action: str,
+    target: str = "",
+    details: dict[str, Any] | None = None,
+) -> None:
+    """What platform staff do to an org is in the platform's log and in the org's; locked in one order for all, by id."""
+    for each in sorted((PLATFORM_ORG, org_id)):
+        await record(await transaction.as_tenant(each), caller, action, target, details)
+
+
+async def append(session: TenantSession, entries: Sequence[Entry]) -> None:
+    """Put entries at the end of the org's chain, in this order."""
     rows = AuditRows(session)
     position, previous = await rows.locked_head(GENESIS)
-    mark = row_hash(session.org_id, position + 1, entry, previous)
-    await rows.append(
-        position + 1, at=entry.at, actor=entry.actor, action=action, outcome=outcome, object=target, details=entry.details,
-        request_id=entry.request_id, previous_hash=previous, hash=mark,
-    )  # fmt: skip
+    chained = []
+    for entry in entries:
+        position += 1
+        mark = row_hash(session.org_id, position, entry, previous)
+        chained.append(
+            (position, entry.at, entry.actor, entry.action, entry.outcome, entry.object, entry.details, entry.request_id,
+             previous, mark)
+        )  # fmt: skip
+        previous = mark
+    await rows.append(chained, position, previous)
+
+
+def canonical(details: Mapping[str, Any]) -> str:
+    """Details as the JSON text that is hashed."""
+    return orjson.dumps(details, option=orjson.OPT_SORT_KEYS).decode()
 
 
 async def verify(database: Database, org_id: OrgId) -> int | None:
@@ -103,3 +133,21 @@ async def verify(database: Database, org_id: OrgId) -> int | None:
             if len(found) < _READ_AT_ONCE:
                 break
         return expected if expected <= end and not (empty and expected == 1) else None
+
+
+async def length(database: Database, org_id: OrgId) -> int:
+    """How many rows the chain has, as its head tells."""
+    async with database.tenant_transaction(org_id) as session:
+        head = await AuditRows(session).head()
+    return 0 if head is None else head[0]
+
+
+async def organizations(database: Database) -> list[OrgId]:
+    """Every org that has a chain of its own, oldest first."""
+    found: list[OrgId] = []
+    async with database.tenant_transaction(PLATFORM_ORG) as session:
+        while True:
+            rows = await Organizations(session).page(after=found[-1] if found else None, limit=_READ_AT_ONCE)
+            found += [OrgId(row["org_id"]) for row in rows]
+            if len(rows) < _READ_AT_ONCE:
+                return found

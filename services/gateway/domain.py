@@ -12,7 +12,15 @@ from uuid import UUID
 from libs.errors import Forbidden, Invalid, NotFound
 from libs.ids import PLATFORM_ORG, CompanyId, OrgId, parse_public_id, public_id
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
-from libs.tenancy.roles import COMPANY_ROLES, PERMISSIONS, PLATFORM_ROLES, SEES_ALL_COMPANIES, Role
+from libs.tenancy.roles import (
+    COMPANY_ROLES,
+    MACHINE_ROLES,
+    PERMISSIONS,
+    PLATFORM_ROLES,
+    SEES_ALL_COMPANIES,
+    UNASSUMED,
+    Role,
+)
 
 _SCOPE_PARAMETERS = frozenset({"company_id", "all_companies"})
 
@@ -27,6 +35,7 @@ class Principal:
     companies: frozenset[CompanyId] = frozenset()
     expires_at: datetime | None = None
     kind: Literal["key", "user"] = "key"
+    scopes: frozenset[str] | None = None  # a key may have been given less than its role may
     scope: CompanyScope = field(init=False)
 
     def __post_init__(self) -> None:
@@ -39,11 +48,21 @@ class Principal:
 
     @property
     def permissions(self) -> frozenset[str]:
-        return PERMISSIONS[self.role]
+        of_role = PERMISSIONS[self.role]
+        return of_role if self.scopes is None else of_role & self.scopes
 
     @property
     def name(self) -> str:
         return f"{'platform' if self.is_platform else self.kind}:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """That platform staff said why they go into an org, and for how long."""
+
+    id: UUID
+    ends_at: datetime
+    may_write: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +72,52 @@ class Caller:
     principal: Principal
     org_id: OrgId | None
     request_id: str = ""
+    assumption: Assumption | None = None
 
-    def require(self, permission: str) -> None:
-        if permission not in self.principal.permissions:
+    @property
+    def is_outside(self) -> bool:
+        """Whether these are platform staff who named an org without having assumed it."""
+        return self.principal.is_platform and self.org_id is not None and self.assumption is None
+
+    @property
+    def permissions(self) -> frozenset[str]:
+        """What the caller may here and now."""
+        all_of_them = self.principal.permissions
+        if not self.principal.is_platform or self.org_id is None:
+            return all_of_them
+        if self.assumption is None:
+            return all_of_them & UNASSUMED
+        if self.assumption.may_write:
+            return all_of_them
+        return frozenset(one for one in all_of_them if one.endswith(":read") or one in UNASSUMED)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When the caller may all this no longer; None: nobody knows of an end."""
+        ends = (self.principal.expires_at, self.assumption.ends_at if self.assumption else None)
+        return min((end for end in ends if end is not None), default=None)
+
+    def require(self, permission: str, *, outside: bool = False) -> None:
+        """With `outside`, staff who have not assumed the org pass too: what they may there, the handler judges.
+
+        Raises:
+            Forbidden: the caller may not do that, or not yet; the message says what is missing.
+        """
+        principal = self.principal
+        if permission in self.permissions or (outside and self.is_outside and permission in principal.permissions):
+            return
+        if permission not in PERMISSIONS[principal.role]:
             raise Forbidden(
-                f"this needs the permission {permission}, which the role {self.principal.role.value} does not have"
+                f"this needs the permission {permission}, which the role {principal.role.value} does not have"
             )
+        if permission not in principal.permissions:
+            raise Forbidden(f"this needs the permission {permission}, which is not among the scopes of this key")
+        if self.assumption is None:
+            raise assumption_required()
+        raise Forbidden(
+            "you have assumed this organization to read: to change something assume it with write: true",
+            code="assumption_read_only",
+        )
 
     def org(self, *, platform: bool = False) -> OrgId:
         """The org acted in; with `platform`, staff who name none act on what belongs to the platform itself."""
@@ -141,14 +200,16 @@ def decide_scope(principal: Principal, asked: AskedScope, *, company_filter: boo
 
     Raises:
         Invalid: contradictory, or nothing said on a list that must not mix companies by accident (`company_filter`).
-        Forbidden: `all_companies` by a role that is limited to companies.
+        Forbidden: `all_companies` by a role that is limited to companies; any company by a machine's.
         NotFound: a company outside the caller's; the same as for none at all.
     """
+    if principal.role in MACHINE_ROLES and asked != NOTHING_ASKED:
+        raise Forbidden(f"the role {principal.role.value} names no companies: leave company_id and all_companies out")
     sees_all = principal.role in SEES_ALL_COMPANIES
     if asked.all_companies:
         if not sees_all:
             raise Forbidden(
-                f"all_companies=true is for org_admin and super_admin; the role {principal.role.value} sees its own "
+                f"all_companies=true is for org_admin and platform staff; the role {principal.role.value} sees its own "
                 "companies: leave the parameter out, or name one with company_id",
                 code="all_companies_forbidden",
             )
@@ -180,12 +241,26 @@ def no_such_company() -> NotFound:
     return NotFound("there is no company with this id")
 
 
+def assumption_required() -> Forbidden:
+    return Forbidden(
+        "what belongs to an organization is shown to platform staff in one that they have assumed: "
+        "POST /v1/assumptions with its id, a reason and for how many minutes",
+        code="assumption_required",
+    )
+
+
 def no_such_organization() -> NotFound:
     return NotFound("there is no organization with this id")
 
 
 def check_grant(
-    caller: Caller, role: Role, companies: Iterable[CompanyId], expires_at: datetime | None, now: datetime
+    caller: Caller,
+    role: Role,
+    companies: Iterable[CompanyId],
+    expires_at: datetime | None,
+    now: datetime,
+    *,
+    scopes: frozenset[str] | None = None,
 ) -> None:
     """A key gives away at most what it has, within the org it acts in, and not for longer.
 
@@ -193,33 +268,48 @@ def check_grant(
         Forbidden: more than the caller has.
         Invalid: see `check_role`; an end in the past.
     """
-    check_role(caller, role, companies)
-    principal = caller.principal
+    check_role(caller, role, companies, scopes)
     if expires_at is not None and expires_at <= now:
         raise Invalid("expires_at lies in the past", pointer="/expires_at")
-    if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):
-        raise Forbidden("a key that expires cannot make one that lives longer: give an earlier expires_at")
+    if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):
+        raise Forbidden(
+            "access that ends (a key's, an assumed organization's) cannot make a key that lives longer: "
+            "give an earlier expires_at"
+        )
 
 
-def check_role(caller: Caller, role: Role, companies: Iterable[CompanyId]) -> None:
-    """Whether the caller may give this role, for these companies, in the org it acts in.
+def check_role(
+    caller: Caller, role: Role, companies: Iterable[CompanyId], scopes: frozenset[str] | None = None
+) -> None:
+    """Whether the caller may give this role (or these permissions of it), for these companies, in the org it acts in.
 
     Raises:
         Forbidden: more than the caller has.
-        Invalid: companies for a role that has none, or none for one that needs some.
+        Invalid: companies for a role that has none, or none for one that needs some; a scope that the role has not.
     """
     principal = caller.principal
     if (role in PLATFORM_ROLES) != (caller.org_id is None):
         raise Forbidden(
-            "the role super_admin belongs to the platform, and every other role to an organization: only platform "
-            "staff may give it, without the header Outrider-Org"
+            "the roles super_admin and operator belong to the platform, and every other role to an organization: only "
+            "platform staff may give them, without the header Outrider-Org"
         )
-    if not PERMISSIONS[role] <= principal.permissions:
-        raise Forbidden(f"the role {role.value} may do more than the role {principal.role.value}")
+    given = PERMISSIONS[role]
+    if scopes is not None:
+        if beyond := sorted(scopes - given):
+            raise Invalid(f"the role {role.value} has no permission {beyond[0][:50]!r}", pointer="/scopes")
+        given = scopes
+    if not given <= principal.permissions:
+        raise Forbidden(
+            f"the role {role.value} may do more than the role {principal.role.value}"
+            if not PERMISSIONS[role] <= PERMISSIONS[principal.role]
+            else "this would have permissions that your key's scopes leave out"
+        )
     companies = list(companies)
     if role in COMPANY_ROLES and not companies:
         raise Invalid(f"the role {role.value} needs company_ids", pointer="/company_ids")
     if role not in COMPANY_ROLES and companies:
-        raise Invalid(f"the role {role.value} sees all companies: leave company_ids out", pointer="/company_ids")
+        raise Invalid(
+            f"the role {role.value} is for the whole organization: leave company_ids out", pointer="/company_ids"
+        )
     if not all(principal.scope.covers(company) for company in companies):
         raise no_such_company()

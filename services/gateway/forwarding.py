@@ -20,10 +20,35 @@ class Forward:
     company_filter: bool = False
 
 
+def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
+    campaigns = f"/v1/{channel}/campaigns"
+    words = [f"/{word}" for word in ("start", "pause", "resume", "stop")]
+    of_campaigns = [
+        ("POST", ""),
+        ("PATCH", "/{id}"),
+        ("PUT", "/{id}/sequence"),
+        *(("POST", "/{id}" + w) for w in words),
+    ]
+    of_leads = [
+        ("POST", "/{id}/leads"), ("POST", "/{id}/leads/{lead}/pause"), ("POST", "/{id}/leads/{lead}/resume"),
+        ("DELETE", "/{id}/leads/{lead}"),
+    ]  # fmt: skip
+    return (
+        *(Forward(method, campaigns + path, "provider-sync", "campaigns:write") for method, path in of_campaigns),
+        *(Forward(method, campaigns + path, "provider-sync", "leads:write") for method, path in of_leads),
+    )
+
+
 FORWARDS: tuple[Forward, ...] = (
     Forward("POST", "/v1/provider-accounts", "provider-sync", "accounts:write"),
     Forward("GET", "/v1/provider-accounts", "provider-sync", "accounts:read"),
     Forward("GET", "/v1/provider-accounts/{id}", "provider-sync", "accounts:read"),
+    Forward("GET", "/v1/webhook-endpoints", "provider-sync", "accounts:read"),
+    Forward("GET", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:read"),
+    Forward("PATCH", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:write"),
+    Forward("POST", "/v1/webhook-endpoints/{id}/rotations", "provider-sync", "accounts:write"),
+    Forward("POST", "/v1/webhook-endpoints/{id}/releases", "provider-sync", "accounts:write"),
+    Forward("PATCH", "/v1/provider-accounts/{id}", "provider-sync", "accounts:write"),
     Forward("GET", "/v1/email/campaigns", "provider-sync", "campaigns:read", company_filter=True),
     Forward("GET", "/v1/email/campaigns/{id}", "provider-sync", "campaigns:read"),
     Forward("GET", "/v1/linkedin/campaigns", "provider-sync", "campaigns:read", company_filter=True),
@@ -33,19 +58,40 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/inbox/conversations", "provider-sync", "inbox:read", company_filter=True),
     Forward("GET", "/v1/inbox/conversations/{id}", "provider-sync", "inbox:read"),
     Forward("GET", "/v1/inbox/conversations/{id}/messages", "provider-sync", "inbox:read"),
+    *_changes_of_campaigns("email"),
+    *_changes_of_campaigns("linkedin"),
+    Forward("POST", "/v1/inbox/conversations/{id}/replies", "provider-sync", "inbox:write"),
+    # An operation's id names its owner (`op_sync_…`). So far there is one, which answers what is none of its own.
+    Forward("GET", "/v1/operations/{id}", "provider-sync", "operation_results:read"),
+    Forward("POST", "/v1/operations/{id}/cancel", "provider-sync", "operations:write"),
+    Forward("POST", "/v1/operations/{id}/resolve", "provider-sync", "operations:write"),
     Forward("GET", "/v1/analytics/campaigns", "analytics", "analytics:read", company_filter=True),
     Forward("GET", "/v1/analytics/sequence-steps", "analytics", "analytics:read", company_filter=True),
     Forward("GET", "/v1/analytics/ledger", "analytics", "ledger:read"),
     Forward("POST", "/v1/reconciliations", "reconciliation", "reconciliations:start"),
     Forward("GET", "/v1/reconciliations", "reconciliation", "reconciliations:read"),
     Forward("GET", "/v1/reconciliations/{id}", "reconciliation", "reconciliations:read"),
-    Forward("GET", "/v1/reconciliations/{id}/drifts", "reconciliation", "reconciliations:read"),
+    Forward("GET", "/v1/reconciliations/{id}/drifts", "reconciliation", "drifts:read"),
+    Forward("POST", "/v1/reconciliation-schedules", "reconciliation", "schedules:write"),
+    Forward("GET", "/v1/reconciliation-schedules", "reconciliation", "schedules:read"),
+    Forward("GET", "/v1/reconciliation-schedules/{id}", "reconciliation", "schedules:read"),
+    Forward("PATCH", "/v1/reconciliation-schedules/{id}", "reconciliation", "schedules:write"),
+    Forward("DELETE", "/v1/reconciliation-schedules/{id}", "reconciliation", "schedules:write"),
+    Forward("GET", "/v1/reconciliation-schedules/{id}/slots", "reconciliation", "schedules:read"),
+    Forward("PUT", "/v1/reconciliation-schedules/{id}/slots/{slot}", "reconciliation", "schedules:run"),
     Forward("GET", "/v1/deliveries", "webhook-ingest", "deliveries:read"),
-    Forward("GET", "/v1/deliveries/{id}", "webhook-ingest", "deliveries:read"),
+    Forward("GET", "/v1/deliveries/{id}", "webhook-ingest", "delivery_bodies:read"),
+    Forward("POST", "/v1/deliveries/releases", "webhook-ingest", "deliveries:release"),
 )
 
 # What an id may be made of: nothing that a client library or a proxy would rewrite (`..`, `%2f`).
-_SEGMENT = "[0-9A-Za-z_-]{1,100}"
+_ID = "[0-9A-Za-z_-]{1,100}"
+_MOMENT = "[0-9A-Za-z_-][0-9A-Za-z_:.+-]{0,99}"  # its owner knows better what a moment is; not `..`
+
+
+def segment(name: str) -> str:
+    """What may stand in a path where its template has `{name}`."""
+    return _MOMENT if name == "slot" else _ID
 
 
 class Table:
@@ -55,7 +101,7 @@ class Table:
             by_path.setdefault(forward.path, {})[forward.method] = forward
         self._plain = {path: methods for path, methods in by_path.items() if "{" not in path}
         self._with_ids = [
-            (re.compile(re.sub(r"\{\w+\}", _SEGMENT, path)), methods)
+            (re.compile(re.sub(r"\{(\w+)\}", lambda found: segment(found[1]), path)), methods)
             for path, methods in by_path.items()
             if "{" in path
         ]

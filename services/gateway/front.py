@@ -5,6 +5,8 @@ This is the hot path, so it is plain ASGI: authenticate, authorize, sign, hand b
 
 from __future__ import annotations
 
+import re
+
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,7 +17,7 @@ from libs.tenancy.context import TenantContext
 from libs.tenancy.signing import HEADER, ContextSigner
 from libs.web import problems
 from libs.web.app import REQUEST_ID, RequestEdge
-from services.gateway.bodies import read_body
+from libs.web.bodies import declared_length, read_body, read_json
 from services.gateway.denials import Denials
 from services.gateway.domain import split_scope
 from services.gateway.forwarding import PREFIX, Forward, Table
@@ -40,6 +42,7 @@ _PASSED_OUT = frozenset(
 )
 # A 404 may be another tenant's object: we do not say which, and so cannot leave it out.
 _REFUSED = frozenset({403, 404})
+_PRINTABLE = re.compile(rb"[\t\x20-\x7e]*\Z")
 _REQUEST_ID = REQUEST_ID.encode()
 _CONTEXT = HEADER.encode()
 
@@ -120,14 +123,15 @@ class Front:
         org_id = caller.org()
         asked, query = split_scope(scope["query_string"])
         companies = await self._gate.scope_for(caller, asked, company_filter=forward.company_filter)
-        principal = caller.principal
-        context = TenantContext(principal.name, org_id, companies, principal.permissions)
+        context = TenantContext(caller.principal.name, org_id, companies, caller.permissions)
         headers = _inward(scope)
         headers.append((_CONTEXT, self._signer.sign(context, forward.owner).encode()))
         headers.append((_REQUEST_ID, request_id.encode()))
         if traceparent := tracing.current_traceparent():
             headers.append((b"traceparent", traceparent.encode()))
-        body = await read_body(scope, receive)
+        body = await read_body(receive, declared_length(scope["headers"]))
+        if body:
+            read_json(scope["headers"], body)  # judged here once for all owners; they are handed the bytes
         path = scope["path"].removeprefix(PREFIX)
         answer = await self._owners.ask(forward.owner, Inner(forward.method, path, query, headers, body))
         if answer.status == 401:
@@ -140,6 +144,6 @@ class Front:
 def _inward(scope: Scope) -> Headers:
     headers = [pair for pair in scope["headers"] if pair[0] in _PASSED_IN]
     for name, value in headers:
-        if not value.isascii():
-            raise Invalid(f"the header {name.decode()} may hold ASCII only")
+        if not _PRINTABLE.match(value):
+            raise Invalid(f"the header {name.decode()} may hold printable ASCII only")
     return headers

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hmac
+import sys
 from uuid import UUID
 
 from starlette.types import Scope
 
 from libs.clock import now
 from libs.database.engine import Database
-from libs.errors import Forbidden, NotFound, Unauthenticated
-from libs.ids import CompanyId, OrgId, parse_public_id
+from libs.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from libs.ids import PLATFORM_ORG, CompanyId, OrgId, parse_public_id, public_id
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
 from services.gateway import keys
 from services.gateway.domain import (
     AskedScope,
+    Assumption,
     Caller,
     Principal,
     choose_member,
@@ -26,16 +28,20 @@ from services.gateway.keys import Peppers, PresentedKey
 from services.gateway.memory import Recent
 from services.gateway.notes import of
 from services.gateway.rates import Exhausted, RateGate
+from services.gateway.repository.assumptions import Assumptions
 from services.gateway.repository.keys import KnownKey, StoredSecret, look_up_key
 from services.gateway.repository.tenants import Companies, Organizations
 from services.gateway.repository.users import KnownMember, look_up_members
 from services.gateway.sign_in import SignIn, looks_like_token
+from services.gateway.strangers import Strangers
 from services.gateway.uses import Uses
 
 # A revoked key must be refused within 5 s everywhere, look-ups and clocks included.
 KEY_SECONDS = 3.0
 _TENANT_SECONDS = 5.0
 _DOUBT_SECONDS = 1.0
+# Who was let in that lately is no stranger, whoever else fails to sign in from the same address.
+_PROVEN_SECONDS = 600.0
 
 _UNKNOWN = (StoredSecret(b"\0" * 32, 1),)
 
@@ -44,9 +50,16 @@ class Gate:
     """`sign_in` is None where no identity provider is set: then keys alone open."""
 
     def __init__(
-        self, database: Database, peppers: Peppers, sign_in: SignIn | None = None, rates: RateGate | None = None
+        self,
+        database: Database,
+        peppers: Peppers,
+        sign_in: SignIn | None = None,
+        rates: RateGate | None = None,
+        strangers: Strangers | None = None,
     ) -> None:
         self._rates = rates
+        self._strangers = strangers or Strangers(sys.maxsize)
+        self._proven: Recent[UUID, bool] = Recent(_PROVEN_SECONDS)
         self._sign_in = sign_in
         self.members: Recent[str, tuple[KnownMember, ...]] = Recent(KEY_SECONDS)
         self._database = database
@@ -54,6 +67,7 @@ class Gate:
         self.keys: Recent[UUID, KnownKey | _Unknown] = Recent(KEY_SECONDS)
         self._doubted: Recent[UUID, bool] = Recent(_DOUBT_SECONDS)
         self.uses = Uses(database)
+        self.assumptions: Recent[tuple[UUID, OrgId], Assumption] = Recent(KEY_SECONDS)
         self._organizations: Recent[OrgId, bool] = Recent(_TENANT_SECONDS)
         self._companies: Recent[tuple[OrgId, CompanyId], bool] = Recent(_TENANT_SECONDS)
 
@@ -64,7 +78,7 @@ class Gate:
             Unauthenticated: no key, or none that is valid now.
             Forbidden: the key's organization is suspended.
             NotFound: an org is named that does not exist, or is not the key's own.
-            Exhausted: the caller's or its org's rate limit is used up.
+            Exhausted: the caller's or its org's rate limit is used up, or too many failed from this address.
         """
         authorization: bytes | None = None
         named: bytes | None = None
@@ -74,11 +88,17 @@ class Gate:
                     raise Unauthenticated("send one Authorization header")
                 authorization = value
             elif name == b"outrider-org":
+                if named is not None:
+                    raise Invalid("send one Outrider-Org header", pointer="Outrider-Org")
                 named = value
         org = None if named is None else named.decode("latin-1")
-        principal = await self.authenticate((authorization or b"").decode("latin-1"), org)
-        request_id = str(scope.get("request_id", ""))
         notes = of(scope)
+        try:
+            principal = await self._known((authorization or b"").decode("latin-1"), org, scope)
+        except Exhausted as error:
+            notes.headers += error.headers
+            raise
+        request_id = str(scope.get("request_id", ""))
         notes.caller = Caller(principal, None if principal.is_platform else principal.home, request_id)
         if self._rates is not None:
             try:
@@ -87,13 +107,24 @@ class Gate:
                 notes.headers += error.headers
                 raise
         if org is not None:
-            notes.caller = Caller(principal, await self._organization(principal, org), request_id)
+            org_id = await self._organization(principal, org)
+            notes.caller = Caller(principal, org_id, request_id, await self._assumption(principal, org_id))
+            if notes.caller.assumption is not None:
+                notes.headers.append((b"outrider-assumed", public_id("org", org_id).encode()))
         return notes.caller
 
-    async def authenticate(self, authorization: str, named: str | None = None) -> Principal:
-        """Who sends this Authorization header. Of a person's memberships that of the org `named` counts.
+    async def _known(self, authorization: str, named: str | None, scope: Scope) -> Principal:
+        try:
+            return await self.authenticate(authorization, named, scope)
+        except Unauthenticated:
+            self._strangers.failed(scope)
+            raise
+
+    async def authenticate(self, authorization: str, named: str | None = None, scope: Scope | None = None) -> Principal:
+        """Who sends this Authorization header (of the request `scope`). Of a person's memberships that of the org `named` counts.
 
         Raises:
+            Exhausted: too many failed from this address for a look-up of one who is not known.
             Unauthenticated: a key or token that is not valid now.
             Forbidden: it is valid, but the organization or the person is suspended, or the person is in none.
             Invalid: the person is in several organizations and named none.
@@ -104,7 +135,7 @@ class Gate:
         text = text.strip()
         if self._sign_in is not None and looks_like_token(text):
             return self._admitted(await self._member(await self._sign_in.subject(text), named))
-        return await self._key_holder(text)
+        return await self._key_holder(text, scope)
 
     async def _member(self, subject: str, named: str | None) -> KnownMember:
         members = self.members.get(subject)
@@ -125,10 +156,12 @@ class Gate:
             raise Forbidden("you are suspended in this organization: ask its admin", code="user_suspended")
         return member.principal
 
-    async def _key_holder(self, text: str) -> Principal:
+    async def _key_holder(self, text: str, scope: Scope | None) -> Principal:
         presented = keys.parse(text)
         if presented is None:
             raise _not_valid()
+        if scope is not None and self.keys.get(presented.id) is None and not self._proven.get(presented.id):
+            self._strangers.check(scope)
         known = await self._key(presented.id)
         # An unknown id takes the same way as a wrong secret.
         stored = known.secrets if known is not None else _UNKNOWN
@@ -152,6 +185,8 @@ class Gate:
         if known.suspended:
             raise Forbidden("this organization is suspended", code="organization_suspended")
         self.uses.note(known.principal)
+        if not self._proven.get(presented.id):
+            self._proven.put(presented.id, True, since=self._proven.now())
         return known.principal
 
     def _fits(self, presented: PresentedKey, stored: StoredSecret) -> bool:
@@ -182,6 +217,24 @@ class Gate:
                     raise no_such_organization()
             self._organizations.put(org_id, True, since=since)
         return org_id
+
+    async def _assumption(self, principal: Principal, org_id: OrgId) -> Assumption | None:
+        if "assumptions:write" not in principal.permissions:
+            return None
+        found = self.assumptions.get((principal.id, org_id))
+        if found is None:
+            since = self.assumptions.now()
+            async with self._database.tenant_transaction(PLATFORM_ORG) as session:
+                found = await Assumptions(session).live(principal.name, org_id)
+            if found is not None:  # that there is none is not remembered: it may begin at another replica at any moment
+                self.assumptions.put((principal.id, org_id), found, since=since)
+        return found if found is not None and found.ends_at > now() else None
+
+    def forget(self) -> None:
+        """After a change of a whole organization: here at once, at other replicas within seconds."""
+        self.keys.clear()
+        self.members.clear()
+        self._organizations.clear()
 
     async def scope_for(self, caller: Caller, asked: AskedScope, *, company_filter: bool) -> CompanyScope:
         """The companies a request is about; see `decide_scope` for what is refused.

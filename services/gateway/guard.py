@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from libs.errors import Invalid
 from libs.messaging.work import UnitOfWork, Units
-from services.gateway.bodies import read_body
+from libs.web.bodies import declared_length, read_body, read_json
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
 
@@ -34,10 +34,13 @@ def guarded_route(gate: Gate) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 request.scope[_CALLER] = await gate.admit(request.scope)
                 _refuse_unknown(request, known)
+                headers = request.scope["headers"]
                 try:
-                    request._body = await read_body(request.scope, request.receive)
+                    request._body = await read_body(request.receive, declared_length(headers))
                 except ClientDisconnect:
                     return Response(status_code=400)  # nobody hears it
+                if request._body:
+                    request._json = read_json(headers, request._body)
                 return await handle(request)
 
             return guarded
@@ -56,13 +59,13 @@ def _refuse_unknown(request: Request, known: list[str]) -> None:
         )
 
 
-def caller(permission: str | None = None) -> Any:
-    """A parameter's default: the caller, who must have the permission."""
+def caller(permission: str | None = None, *, outside: bool = False) -> Any:
+    """A parameter's default: the caller, who must have the permission; see `Caller.require` for `outside`."""
 
     def dependency(request: Request) -> Caller:
         found: Caller = request.scope[_CALLER]
         if permission is not None:
-            found.require(permission)
+            found.require(permission, outside=outside)
         return found
 
     return Depends(dependency)

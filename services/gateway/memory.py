@@ -31,5 +31,8 @@ class Recent(Generic[K, V]):
     def drop(self, key: K) -> None:
         self._kept.pop(key, None)
 
+    def clear(self) -> None:
+        self._kept.clear()
+
     def now(self) -> float:
         return self._clock()

@@ -91,7 +91,7 @@ class RateGate:
             Standing(policy, most, one.remaining, max(1, math.ceil(one.until - moment)))
             for policy, most, one in zip(("org", "key"), wanted.values(), held, strict=True)
         ]
-        headers = _headers(standings, self._limits.window_seconds)
+        headers = headers_of(standings, self._limits.window_seconds)
         if not passes:
             spent = next(one for one, kept in zip(standings, held, strict=True) if kept.left <= 0)
             raise Exhausted(spent, headers)
@@ -148,7 +148,8 @@ class Exhausted(RateLimited):
         self.headers = headers
 
 
-def _headers(standings: list[Standing], window_seconds: int) -> list[tuple[bytes, bytes]]:
+def headers_of(standings: list[Standing], window_seconds: int) -> list[tuple[bytes, bytes]]:
+    """The headers that tell where a caller stands."""
     # draft-ietf-httpapi-ratelimit-headers still moves; the X- ones are what GitHub's clients read. Both come from here alone.
     tightest = min(standings, key=lambda one: one.remaining)
     policies = ", ".join(f'"{one.policy}";q={one.most};w={window_seconds}' for one in standings)

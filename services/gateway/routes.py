@@ -6,18 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from libs.ids import OrgId, new_id, parse_public_id, public_id
+from libs.ids import PLATFORM_ORG, OrgId, new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork, Units
 from libs.web.cursors import MAX_LIMIT, Cursors
 from services.gateway import guard
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
-from services.gateway.handlers import audit_log, dead_letters, tenants, users
+from services.gateway.handlers import assumptions, audit_log, dead_letters, operations, tenants, users
 from services.gateway.handlers import keys as api_keys
 from services.gateway.keys import Peppers
 from services.gateway.schemas import (
     ApiKeyIn,
     ApiKeyOut,
+    AssumptionIn,
+    AssumptionOut,
     AuditEntryOut,
     CompanyIn,
     CompanyOut,
@@ -25,6 +27,8 @@ from services.gateway.schemas import (
     DeadLetterState,
     IssuedKeyOut,
     MeOut,
+    OperationListedOut,
+    OperationState,
     OrganizationIn,
     OrganizationOut,
     Page,
@@ -42,7 +46,7 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
     router = APIRouter(prefix="/v1", route_class=guard.guarded_route(gate))
 
     @router.get("/me")
-    async def me(caller: Caller = guard.caller()) -> MeOut:
+    async def me(caller: Caller = guard.caller("me:read")) -> MeOut:
         principal = caller.principal
         companies = principal.scope.companies
         return MeOut(
@@ -51,7 +55,9 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
             role=principal.role,
             organization_id=None if caller.org_id is None else public_id("org", caller.org_id),
             company_ids=None if companies is None else sorted(public_id("cmp", company) for company in companies),
-            permissions=sorted(principal.permissions),
+            scopes=None if principal.scopes is None else sorted(principal.scopes),
+            permissions=sorted(caller.permissions),
+            assumed_until=None if caller.assumption is None else caller.assumption.ends_at,
         )
 
     @router.post("/organizations", status_code=201)
@@ -85,13 +91,11 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
 
     @router.post("/api-keys", status_code=201)
     async def issue_key(
-        body: ApiKeyIn,
-        response: Response,
-        caller: Caller = guard.caller("keys:write"),
-        work: UnitOfWork = guard.work(units, "keys:write", platform=True),
+        body: ApiKeyIn, response: Response, caller: Caller = guard.caller("keys:write", outside=True)
     ) -> IssuedKeyOut:
         response.headers["Cache-Control"] = "no-store"
-        return await api_keys.issue_key(work, caller, peppers, body)
+        async with units.begin(caller.org(platform=True)) as work:
+            return await api_keys.issue_key(work, caller, peppers, body)
 
     @router.get("/api-keys")
     async def list_keys(
@@ -151,6 +155,24 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
             subject = await users.remove_user(work, caller, parse_public_id("usr", user))
         gate.members.drop(subject)
 
+    @router.post("/assumptions", status_code=201)
+    async def begin_assumption(body: AssumptionIn, caller: Caller = guard.caller("assumptions:write")) -> AssumptionOut:
+        begun = await assumptions.begin(units, caller, body)
+        gate.assumptions.drop((caller.principal.id, OrgId(parse_public_id("org", begun.organization_id))))
+        return begun
+
+    @router.get("/assumptions")
+    async def list_assumptions(
+        after: After = None, limit: Limit = 50, caller: Caller = guard.caller("assumptions:read")
+    ) -> Page[AssumptionOut]:
+        async with units.begin(PLATFORM_ORG) as work:
+            return await assumptions.list_assumptions(work, caller, cursors, after=after, limit=limit)
+
+    @router.delete("/assumptions/{assumption}", status_code=204)
+    async def end_assumption(assumption: str, caller: Caller = guard.caller("assumptions:write")) -> None:
+        await assumptions.end(units, caller, parse_public_id("asm", assumption))
+        gate.assumptions.clear()
+
     @router.get("/audit-log")
     async def list_audit_log(
         after: After = None,
@@ -167,5 +189,17 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         work: UnitOfWork = guard.work(units, "dead_letters:read", platform=True),
     ) -> Page[DeadLetterOut]:
         return await dead_letters.list_dead_letters(work, cursors, state=state, after=after, limit=limit)
+
+    @router.get("/operations")
+    async def list_operations(
+        after: After = None,
+        limit: Limit = 50,
+        state: OperationState | None = None,
+        account_id: After = None,
+        work: UnitOfWork = guard.work(units, "operations:read"),
+    ) -> Page[OperationListedOut]:
+        return await operations.list_operations(
+            work, cursors, state=state, account_id=account_id, after=after, limit=limit
+        )
 
     return router

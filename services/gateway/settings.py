@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from libs.settings import PORTS, BadSetting, Secrets, ServiceSettings
+from libs.web.sources import Network, trusted
 
 
 class Oidc(NamedTuple):
@@ -26,6 +27,9 @@ class GatewaySettings(ServiceSettings):
     owner_deadline_seconds: float = 15.0
     rate_limit_per_org: int = Field(6000, ge=1, le=10_000_000)  # requests a minute, of all its keys and people
     rate_limit_per_key: int = Field(6000, ge=1, le=10_000_000)  # of one key or person
+    failed_sign_ins_per_address: int = Field(120, ge=1, le=10_000_000)  # a minute, at each replica
+    # Addresses or CIDR blocks, comma-separated, of the proxies in front. X-Forwarded-For counts from them only.
+    trusted_proxies: str = ""
     oidc_issuer: str | None = None  # exactly as tokens say it in `iss`; absent: keys alone open
     oidc_audiences: str | None = None  # what tokens for us say in `aud`, joined by commas
     oidc_jwks_url: str | None = None
@@ -62,6 +66,10 @@ class GatewaySettings(ServiceSettings):
             raise BadSetting("GATEWAY_OIDC_JWKS_URL must be https: who changes the keys signs in as anyone")
         audiences = tuple(one.strip() for one in (self.oidc_audiences or "").split(",") if one.strip())
         return Oidc(self.oidc_issuer or "", audiences, self.oidc_jwks_url or "")
+
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Raises: BadSetting."""
+        return trusted(self.trusted_proxies, "GATEWAY_TRUSTED_PROXIES")
 
     def pepper(self) -> str:
         """Raises BadSetting: none is set and none was made."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.clock import now
-from libs.database.engine import Database
+from libs.database.engine import Database, OrganizationErased
 from libs.errors import DependencyDown
 from libs.ids import OrgId
 from services.gateway.domain import Principal
@@ -41,6 +41,8 @@ class Uses:
             try:
                 async with self._database.tenant_transaction(org_id) as session:
                     await Keys(session).note_uses(uses)
+            except OrganizationErased:
+                continue
             except BaseException:
                 self._pending[org_id] = uses | self._pending.get(org_id, {})
                 raise

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import httpx
 
-from libs.errors import DependencyDown
 from libs.providers.registry import PROVIDERS
 from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from libs.web.tenant import InnerHop
 from services.provider_sync.consumers import consumers
+from services.provider_sync.effect_worker import EffectWorker
+from services.provider_sync.endpoint_routes import endpoint_routes
+from services.provider_sync.handlers.operations import Operations
 from services.provider_sync.jobs import SyncWorker
-from services.provider_sync.outgoing import make_http
+from services.provider_sync.operation_routes import campaign_change_routes, operation_routes, reply_routes
+from services.provider_sync.outgoing import guarded, make_http
 from services.provider_sync.routes import account_routes, campaign_routes, inbox_routes, lead_routes
 from services.provider_sync.sealing import Sealer
 from services.provider_sync.settings import ProviderSyncSettings
@@ -24,32 +27,40 @@ def build(
     """`transport` stands for the network to providers; tests give a simulator's.
 
     Raises:
-        BadSetting: a key is missing or malformed.
+        BadSetting: a key is missing or malformed, or loopback is allowed in production.
     """
-    sealer = Sealer(settings.key_for_credentials())
+    providers = settings.providers(PROVIDERS)
+    sealer = Sealer(settings.key_ring)
     cursors = Cursors(settings.key_for_cursors())
-    http = make_http(transport)
+    allow_loopback = settings.may_call_loopback()
+    http = make_http(transport or guarded(allow_loopback=allow_loopback))
     hop = InnerHop(platform.verifier, platform.units)
-    hosts = frozenset(host.strip() for host in settings.base_url_hosts.split(",") if host.strip())
 
-    async def ready() -> str:
-        try:
-            async with platform.database.transaction():
-                return ""
-        except DependencyDown as error:
-            return str(error)
-
-    app = make_app("provider_sync", ready=ready)
-    app.include_router(account_routes(hop, cursors, providers=PROVIDERS, sealer=sealer, base_url_hosts=hosts))
+    app = make_app("provider_sync", ready=platform.database.why_away)
+    app.include_router(account_routes(hop, cursors, providers=providers, sealer=sealer, allow_loopback=allow_loopback))
+    app.include_router(endpoint_routes(hop, cursors, providers=providers, sealer=sealer))
     app.include_router(campaign_routes(hop, cursors, channel="email"))
     app.include_router(campaign_routes(hop, cursors, channel="linkedin"))
     app.include_router(lead_routes(hop, cursors))
     app.include_router(inbox_routes(hop, cursors))
+    operations = Operations(platform.units, http, providers)
+    app.include_router(campaign_change_routes(hop, operations, channel="email"))
+    app.include_router(campaign_change_routes(hop, operations, channel="linkedin"))
+    app.include_router(reply_routes(hop, operations))
+    app.include_router(operation_routes(hop))
+    effects = EffectWorker(
+        platform.units,
+        http,
+        sealer,
+        providers=providers,
+        at_once=settings.jobs_at_once,
+        poll_seconds=settings.poll_seconds,
+    )
     worker = SyncWorker(
         platform.units,
         http,
         sealer,
-        providers=PROVIDERS,
+        providers=providers,
         public_webhook_url=settings.public_webhook_url,
         jobs_at_once=settings.jobs_at_once,
         poll_seconds=settings.poll_seconds,
@@ -57,7 +68,7 @@ def build(
     return Service(
         name="provider_sync",
         app=app,
-        consumers=consumers(PROVIDERS),
-        jobs=(Job("sync", worker.run),),
+        consumers=consumers(providers, sealer),
+        jobs=(Job("sync", worker.run), Job("effects", effects.run)),
         closing=http.aclose,
     )

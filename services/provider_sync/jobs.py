@@ -8,41 +8,60 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 
 import httpx
-import orjson
 
-from libs.errors import DependencyDown, PermanentError, PlatformError, TransientError
+from libs.database.engine import OrganizationErased, Transaction
+from libs.errors import (
+    CredentialRefused,
+    DependencyDown,
+    PlatformError,
+    ProviderUnavailable,
+    RateLimited,
+    TransientError,
+)
 from libs.ids import OrgId
 from libs.messaging.failures import reason_of
+from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.work import UnitOfWork, Units
 from libs.observability import tracing
 from libs.observability.logs import get_logger
-from libs.providers.capabilities import Snapshots, WebhookRegistration, require
+from libs.providers.capabilities import Snapshots, WebhookRegistration, WebhookUpkeep, require
 from libs.providers.registry import Provider
+from services.provider_sync.clients import open_client
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import Job, JobKind, retry_delay
-from services.provider_sync.handlers import pulls, registration, snapshots, workspaces
-from services.provider_sync.repository.accounts import AccountRepository
+from services.provider_sync.handlers import account_changes, pulls, registration, rotations, snapshots, workspaces
+from services.provider_sync.key_ring import KeysUnavailable
 from services.provider_sync.repository.jobs import JobRepository, orgs_with_due_jobs
 from services.provider_sync.sealing import Sealer
+from services.provider_sync.spending import BudgetSpent, Spender, spending
+from services.provider_sync.taking import FairWorker
 
 LEASE_SECONDS = 15.0  # the holder renews it three times as often; a job whose holder was killed waits no longer
 _HOLD_SECONDS = LEASE_SECONDS / 3
+PAUSE_SECONDS = 30.0  # until a job that waits for something else looks again, where nobody says how long
 
 log = get_logger()
 
 Keep = Callable[[UnitOfWork], Awaitable[None]]
 
 
+class ProviderAway(ProviderUnavailable):
+    """The provider answers none of the account's calls: it is left alone for a while."""
+
+
+_NOT_ITS_FAULT = (KeysUnavailable, BudgetSpent, ProviderAway, RateLimited, CredentialRefused)
+
+
 class Superseded(Exception):
     """Another worker has the job by now."""
 
 
-class SyncWorker:
+class SyncWorker(FairWorker[Job]):
     def __init__(
         self,
         units: Units,
@@ -54,65 +73,29 @@ class SyncWorker:
         jobs_at_once: int,
         poll_seconds: float,
     ) -> None:
-        self._units = units
+        super().__init__(units, at_once=jobs_at_once, poll_seconds=poll_seconds)
         self._http = http
         self._sealer = sealer
         self._providers = providers
         self._public_webhook_url = public_webhook_url.rstrip("/")
-        self._jobs_at_once = jobs_at_once
-        self._poll_seconds = poll_seconds
-        self._running: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Until cancelled; what runs then is cancelled too, and is taken again once its lease is over."""
-        try:
-            while True:
-                taken = 0
-                with suppress(DependencyDown):
-                    taken = await self._take()
-                if self._running and (taken == 0 or len(self._running) >= self._jobs_at_once):
-                    await asyncio.wait(self._running, timeout=self._poll_seconds, return_when=asyncio.FIRST_COMPLETED)
-                elif not taken:
-                    await asyncio.sleep(self._poll_seconds)
-        finally:
-            for task in self._running:
-                task.cancel()
-            await asyncio.gather(*self._running, return_exceptions=True)
+    async def due_orgs(self, transaction: Transaction, most: int) -> list[OrgId]:
+        return await orgs_with_due_jobs(transaction, most)
 
-    async def run_due(self) -> int:
-        """Do what is due now, and all that becomes due at once through it; answers how many jobs were taken."""
-        count = 0
-        while taken := await self._take():
-            count += taken
-            await asyncio.gather(*self._running)
-        return count
+    async def take(self, work: UnitOfWork) -> Job | None:
+        return await JobRepository(work.session).take(LEASE_SECONDS)
 
-    async def _take(self) -> int:
-        """Start one job per org that has work, in random order, as far as there is room."""
-        room = self._jobs_at_once - len(self._running)
-        if room <= 0:
-            return 0
-        async with self._units.database.transaction() as transaction:
-            orgs = await orgs_with_due_jobs(transaction, room)
-        taken = 0
-        for org_id in orgs:
-            async with self._units.begin(org_id) as work:
-                job = await JobRepository(work.session).take(LEASE_SECONDS)
-            if job is not None:
-                task = asyncio.create_task(self._run(org_id, job))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-                taken += 1
-        return taken
-
-    async def _run(self, org_id: OrgId, job: Job) -> None:
-        """Do one job; whatever happens is kept as its outcome."""
+    async def do(self, org_id: OrgId, job: Job) -> None:
         outcome: str = "done"
         with tracing.span(f"sync {job.kind}", tracing.SpanKind.INTERNAL, causes=[job.cause.traceparent]):
             try:
                 async with self._held(org_id, job):
                     await self._do(org_id, job)
-            except (DependencyDown, Superseded) as error:
+            except _NOT_ITS_FAULT as error:
+                outcome = await self._postpone(org_id, job, error)
+            except OrganizationSuspended as error:
+                outcome = await self._postpone(org_id, job, error, now=True)  # nobody takes it before it is resumed
+            except (DependencyDown, OrganizationErased, Superseded) as error:
                 outcome = f"left: {type(error).__name__}"  # its lease runs out, then somebody takes it again
             except Exception as error:  # noqa: BLE001 - a job must not end without an outcome that can be seen
                 outcome = await self._fail(org_id, job, error)
@@ -120,34 +103,42 @@ class SyncWorker:
                  account_id=str(job.account_id), attempts=job.attempts)  # fmt: skip
 
     async def _do(self, org_id: OrgId, job: Job) -> None:
-        if job.kind is JobKind.REGISTER_WEBHOOK:
-            await self._register(org_id, job)
+        about_webhooks = {
+            JobKind.REGISTER_WEBHOOK: self._register,
+            JobKind.REMOVE_WEBHOOK: self._remove,
+            JobKind.END_TOKEN: self._end_token,
+        }
+        if job.kind in about_webhooks:
+            await about_webhooks[job.kind](org_id, job)
             return
         async with self._units.begin(org_id) as work:
             account, client = await self._client(job, work)
             only = await snapshots.wanted_campaign(job, work) if job.kind is JobKind.SNAPSHOT else None
-        await self._check_workspace(org_id, account, client)
-        if job.kind is JobKind.SNAPSHOT:
-            listed = await snapshots.list_campaigns(require(client, Snapshots, account.provider), only)  # type: ignore[type-abstract]
-            await self._keep(org_id, job, lambda work: snapshots.keep(job, account, listed, work))
-        else:
-            reading = await pulls.read(job, client, account.provider)
-            await self._keep(org_id, job, lambda work: pulls.keep(job, account, reading, work))
+        with self._paying(org_id, job, account):
+            await self._check_workspace(org_id, account, client)
+            if job.kind is JobKind.SNAPSHOT:
+                listed = await snapshots.list_campaigns(require(client, Snapshots, account.provider), only)  # type: ignore[type-abstract]
+                await self._keep(org_id, job, lambda work: snapshots.keep(job, account, listed, work))
+            else:
+                reading = await pulls.read(job, client, account.provider)
+                await self._keep(org_id, job, lambda work: pulls.keep(job, account, reading, work))
 
     async def _register(self, org_id: OrgId, job: Job) -> None:
         async with self._units.begin(org_id) as work:
             account, client = await self._client(job, work)
+        with self._paying(org_id, job, account):
+            await self._registered(org_id, job, account, client)
+
+    async def _registered(self, org_id: OrgId, job: Job, account: Account, client: object) -> None:
         registrar = require(client, WebhookRegistration, account.provider)  # type: ignore[type-abstract]
         may_repeat = self._providers[account.provider].may_register_again
         await self._check_workspace(org_id, account, client)  # before the provider knows where to post, see workspaces
         async with self._units.begin(org_id) as work:
-            begun = await registration.begin(job, work, may_repeat=may_repeat)
+            begun = await registration.begin(job, work, self._sealer, may_repeat=may_repeat)
         if begun.error is not None:
             raise begun.error
         if begun.token is not None:
-            token = self._sealer.open(
-                begun.token, table="endpoints", row_id=registration.endpoint_id(job), org_id=org_id
-            )
+            token = begun.token.get_secret_value()
             url = f"{self._public_webhook_url}/webhooks/{account.provider}/{token}"
             outcome = await registration.register(registrar, url, may_repeat=may_repeat)
             async with self._units.begin(org_id) as work:
@@ -155,6 +146,46 @@ class SyncWorker:
             if outcome.error is not None:
                 raise outcome.error
         await self._keep(org_id, job, _nothing)
+
+    async def _remove(self, org_id: OrgId, job: Job) -> None:
+        """Make the provider forget the URL of an earlier token. To be told twice changes nothing there."""
+        async with self._units.begin(org_id) as work:
+            account, client = await self._client(job, work)
+            webhook_id = await rotations.webhook_to_remove(job, work)
+        if webhook_id is not None:
+            upkeep = self._providers[account.provider].require(client, WebhookUpkeep)  # type: ignore[type-abstract]
+            with self._paying(org_id, job, account):
+                await self._check_workspace(org_id, account, client)  # ids of webhooks repeat elsewhere
+                await upkeep.delete_webhook(webhook_id)
+        await self._keep(org_id, job, partial(rotations.note_removal, job))
+
+    async def _end_token(self, org_id: OrgId, job: Job) -> None:
+        async with self._units.begin(org_id) as work:
+            again_in = await rotations.end_if_over(job, work)
+            if not await JobRepository(work.session).settle(job, retry_in_seconds=again_in):
+                raise Superseded
+
+    @contextmanager
+    def _paying(self, org_id: OrgId, job: Job, account: Account) -> Iterator[None]:
+        """Calls inside the block are paid from the account's budget.
+
+        Raises:
+            ProviderAway: instead of an error that says as much of this one call, when the account is left alone for now.
+        """
+        spender = Spender(
+            self._units,
+            org_id,
+            account.id,
+            calls_per_minute=self._providers[account.provider].calls_per_minute,
+            live=job.kind.is_live,
+        )
+        try:
+            with spending(spender):
+                yield
+        except ProviderUnavailable as error:
+            if spender.is_left_alone:
+                raise ProviderAway(str(error)) from error
+            raise
 
     async def _check_workspace(self, org_id: OrgId, account: Account, client: object) -> None:
         found = await workspaces.read(client)
@@ -164,14 +195,7 @@ class SyncWorker:
             await workspaces.keep(account, found, work)
 
     async def _client(self, job: Job, work: UnitOfWork) -> tuple[Account, object]:
-        accounts = AccountRepository(work.session)
-        account = (await accounts.find_all([job.account_id])).get(job.account_id)
-        sealed = await accounts.sealed_credentials(job.account_id)
-        if account is None or sealed is None:
-            raise PermanentError("the account of this job is gone")
-        opened = self._sealer.open(sealed, table="accounts", row_id=account.id, org_id=work.org_id)
-        credentials: dict[str, Any] = orjson.loads(opened)
-        return account, self._providers[account.provider].make_client(credentials, account.base_url, self._http)
+        return await open_client(job.account_id, work, self._sealer, self._providers, self._http)
 
     async def _keep(self, org_id: OrgId, job: Job, keep: Keep) -> None:
         """Results, events and the job's end in one transaction."""
@@ -179,6 +203,18 @@ class SyncWorker:
             if not await JobRepository(work.session).settle(job):
                 raise Superseded
             await keep(work)
+
+    async def _postpone(self, org_id: OrgId, job: Job, error: PlatformError, *, now: bool = False) -> str:
+        """What has nothing to do with this job (no key of ours, no budget, an outage) is not charged to it."""
+        delay = (getattr(error, "retry_after_seconds", None) or PAUSE_SECONDS) * random.uniform(1, 1.2) * (not now)
+        log.warning("sync_paused", job_id=str(job.id), kind=job.kind.value, org_id=str(org_id),
+                    account_id=str(job.account_id), reason=reason_of(error))  # fmt: skip
+        with suppress(DependencyDown, OrganizationErased):
+            async with self._units.begin(org_id) as work:
+                await JobRepository(work.session).postpone(job, in_seconds=delay, reason=reason_of(error))
+                if isinstance(error, CredentialRefused):
+                    await account_changes.need_credentials(job.account_id, str(error), work)
+        return "paused"
 
     async def _fail(self, org_id: OrgId, job: Job, error: Exception) -> str:
         reason = reason_of(error)
@@ -198,13 +234,18 @@ class SyncWorker:
                     return "superseded"
                 if delay is None:
                     await _give_up(job, reason, work)
-        except DependencyDown:
-            return "left: DependencyDown"
+        except (DependencyDown, OrganizationErased) as gone:
+            return f"left: {type(gone).__name__}"
         return "failed" if delay is None else "due"
 
     @asynccontextmanager
     async def _held(self, org_id: OrgId, job: Job) -> AsyncIterator[None]:
-        """Lengthens the lease while the block runs; a lost lease cancels nothing, as what it leads to is not kept."""
+        """Lengthens the lease while the block runs; a lost lease cancels nothing, as what it leads to is not kept.
+
+        Of an organization that is suspended meanwhile no more is read; what may be a write is let come to its end.
+        """
+        working = asyncio.current_task()
+        stopped: list[OrganizationSuspended] = []
 
         async def hold() -> None:
             while True:
@@ -213,19 +254,31 @@ class SyncWorker:
                     async with self._units.begin(org_id) as work:
                         if not await JobRepository(work.session).hold(job, LEASE_SECONDS):
                             return
+                    if work.session.is_suspended and job.kind is not JobKind.REGISTER_WEBHOOK and working is not None:
+                        stopped.append(OrganizationSuspended())
+                        working.cancel()
+                        return
 
         holding = asyncio.create_task(hold())
         try:
             yield
+        except asyncio.CancelledError:
+            if stopped and working is not None and working.uncancel() == 0:
+                raise stopped[0] from None
+            raise
         finally:
             holding.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, OrganizationErased):
                 await holding
 
 
 async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
     if job.kind is JobKind.REGISTER_WEBHOOK:
         await registration.give_up(job, reason, work)
+    elif job.kind is JobKind.REMOVE_WEBHOOK:
+        await rotations.note_removal(job, work, error=reason)
+    elif job.kind is JobKind.END_TOKEN:
+        pass  # the door ends it by itself, at the latest
     elif job.kind is JobKind.SNAPSHOT:
         snapshots.tell_nothing(job, reason, work)
     else:

@@ -14,8 +14,10 @@ from libs.messaging.work import UnitOfWork
 from libs.providers.registry import Provider
 from libs.web.cursors import MAX_LIMIT, Cursors
 from libs.web.tenant import InnerHop
-from services.provider_sync.handlers import accounts, shown
+from libs.web.texts import VISIBLE
+from services.provider_sync.handlers import account_changes, accounts, shown
 from services.provider_sync.schemas import (
+    AccountChange,
     AccountOut,
     CampaignDetail,
     CampaignOut,
@@ -32,7 +34,7 @@ from services.provider_sync.sealing import Sealer
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 After = Annotated[str | None, Query(max_length=500)]
-Email = Annotated[str | None, Query(max_length=320, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Email = Annotated[str | None, Query(max_length=320, pattern=VISIBLE)]
 
 
 def refuse_unknown(request: Request) -> None:
@@ -62,14 +64,14 @@ def account_routes(
     *,
     providers: Mapping[str, Provider],
     sealer: Sealer,
-    base_url_hosts: frozenset[str],
+    allow_loopback: bool,
 ) -> APIRouter:
     router = APIRouter(prefix="/provider-accounts", dependencies=STRICT)
 
     @router.post("", status_code=201)
     async def open_account(body: NewAccount, work: UnitOfWork = hop.work("accounts:write")) -> AccountOut:
         return await accounts.open_account(
-            body, work, providers=providers, sealer=sealer, base_url_hosts=base_url_hosts
+            body, work, providers=providers, sealer=sealer, allow_loopback=allow_loopback
         )
 
     @router.get("")
@@ -81,6 +83,12 @@ def account_routes(
     @router.get("/{account_id}")
     async def show_account(account_id: str, work: UnitOfWork = hop.work("accounts:read")) -> AccountOut:
         return await accounts.show_account(work, account_id)
+
+    @router.patch("/{account_id}")
+    async def change_account(
+        account_id: str, body: AccountChange, work: UnitOfWork = hop.work("accounts:write")
+    ) -> AccountOut:
+        return await account_changes.change_account(account_id, body, work, providers=providers, sealer=sealer)
 
     return router
 

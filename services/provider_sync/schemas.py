@@ -8,11 +8,10 @@ from typing import Annotated, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SecretStr, StringConstraints
 
 from libs.clock import rfc3339
+from libs.web.texts import NAMED, TRIMMED, VISIBLE
 
-# Visible text only: PostgreSQL takes no NUL, and a name with a line break forges a line somewhere.
-_VISIBLE = r"^[^\x00-\x1f\x7f]*$"
-Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_VISIBLE)]
-Short = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=_VISIBLE)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NAMED), TRIMMED]
+Short = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=VISIBLE)]
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 Channel = Literal["email", "linkedin"]
 T = TypeVar("T")
@@ -22,27 +21,59 @@ class NewAccount(BaseModel):
     """`company_id` is the default company; `client_companies` gives sub-accounts of the provider to others, where it
     has such. `base_url` may be left out where the provider has one address for all."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "provider": "smartlead",
+                    "name": "Northwind at Smartlead",
+                    "company_id": "cmp_0190a1b2c3d47e8f9a0b1c2d3e4f5a6b",
+                    "credentials": {"api_key": "the key that Smartlead shows you"},
+                }
+            ]
+        },
+    )
 
     provider: Short
     name: Name
     company_id: Short
-    base_url: Annotated[str, StringConstraints(max_length=500, pattern=_VISIBLE)] | None = None
+    base_url: Annotated[str, StringConstraints(max_length=500, pattern=VISIBLE)] | None = None
     credentials: dict[str, SecretStr]
     client_companies: Annotated[dict[Short, Short], Field(max_length=1000)] = {}
+
+
+class AccountChange(BaseModel):
+    """What is left out stays. With `revision` (as last read) nothing is changed that somebody else changed meanwhile."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"credentials": {"api_key": "the new key"}}, {"status": "paused"}]},
+    )
+
+    name: Name | None = None
+    status: Literal["active", "paused"] | None = None
+    credentials: dict[str, SecretStr] | None = None
+    revision: Annotated[int, Field(ge=1)] | None = None
 
 
 class WebhookEndpointOut(BaseModel):
     """pending: being opened; ready: about to be registered; sent: being registered; registered; unknown: the provider did
     not answer, and a webhook or a person will tell; failed. The URL is a secret, and not shown."""
 
+    id: str | None
     status: str
     error: str | None
     last_webhook_at: Time | None
 
 
 class AccountOut(BaseModel):
-    """`workspace_external_id`: the provider's tenant that the credentials act in, once it has told one."""
+    """`workspace_external_id`: the provider's tenant that the credentials act in, once it has told one.
+
+    `status`: `active`; `paused` by a person; `needs_reauth` while the provider refuses the credentials (`status_reason`).
+    `paused_until`: an active account makes no call before that, because the provider said so or does not answer
+    (`pause_reason`).
+    """
 
     id: str
     provider: str
@@ -53,6 +84,10 @@ class AccountOut(BaseModel):
     client_companies: dict[str, str]
     workspace_external_id: str | None
     status: str
+    status_reason: str | None
+    paused_until: Time | None
+    pause_reason: str | None
+    revision: int
     webhook_endpoint: WebhookEndpointOut
     created_at: Time
 

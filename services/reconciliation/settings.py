@@ -14,3 +14,5 @@ class ReconciliationSettings(ServiceSettings):
     # Nothing heard of a run for so long: what was asked of the provider is lost, or the account cannot be read.
     run_timeout_seconds: float = Field(1800, gt=0)
     watch_seconds: float = Field(30, gt=0)
+    # How late a slot starts at most.
+    schedule_seconds: float = Field(10, gt=0)

@@ -4,4 +4,4 @@ from libs.runtime.host import start
 from services.standalone.parts import parts
 
 if __name__ == "__main__":
-    start(parts(), "standalone")
+    start(parts, "standalone")

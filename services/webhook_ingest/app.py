@@ -20,6 +20,8 @@ from services.webhook_ingest.settings import WebhookIngestSettings
 
 
 def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
+    """Raises: BadSetting when a trusted proxy is none."""
+    trusted_proxies = settings.trusted_networks()
     endpoints = Endpoints(platform.database)
     committer = Committer(
         partial(handlers.keep_deliveries, database=platform.database, source=platform.units.source),
@@ -34,12 +36,12 @@ def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
     app = make_app("webhook-ingest", ready=ready)
     # The login's password is the one secret that all replicas share and nobody else knows.
     cursors = Cursors(urlsplit(platform.database.url.url).password or platform.database.url.url)
-    app.include_router(routes(InnerHop(platform.verifier, platform.units), cursors))
-    readers = {name: provider.webhooks for name, provider in PROVIDERS.items()}
+    app.include_router(routes(InnerHop(platform.verifier, platform.units), cursors, PROVIDERS))
     return Service(
         name="webhook_ingest",
-        app=Front(app, endpoints=endpoints, committer=committer, readers=readers),
+        app=Front(app, endpoints=endpoints, committer=committer, providers=PROVIDERS, trusted_proxies=trusted_proxies),
         consumers=consumers(),
         jobs=(Job("endpoints", endpoints.run),),
         closing=committer.close,
+        routed=app,
     )

@@ -11,8 +11,8 @@ import contextvars
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from libs.database.engine import is_conflict
-from libs.errors import DependencyDown, TransientError
+from libs.database.engine import OrganizationErased, is_conflict
+from libs.errors import DependencyDown, NotFound, PlatformError, TransientError
 from libs.ids import OrgId
 from libs.observability.logs import get_logger
 from services.webhook_ingest.domain import Arrival
@@ -40,6 +40,10 @@ class NotKept(TransientError):
     code = "not_kept"
 
 
+class EndpointGone(NotFound):
+    """The organization of this endpoint was erased; nothing was kept."""
+
+
 class Committer:
     def __init__(self, commit: Commit, *, max_batch: int, max_pending: int, max_pending_bytes: int) -> None:
         self._commit = commit
@@ -63,6 +67,7 @@ class Committer:
             Overloaded: too much waits already, or the service is stopping.
             NotKept: the database refuses this one delivery.
             DependencyDown: the database is away. Whether it was kept may be unknown; a second post of it does no harm.
+            EndpointGone: its organization was erased.
         """
         self._admit(arrival)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -93,7 +98,7 @@ class Committer:
         self._held[org] += 1
         self._held_bytes[org] += size
 
-    def _answer(self, batch: Sequence[tuple[Arrival, asyncio.Future[None]]], error: TransientError | None) -> None:
+    def _answer(self, batch: Sequence[tuple[Arrival, asyncio.Future[None]]], error: PlatformError | None) -> None:
         for arrival, future in batch:
             size, org = len(arrival.body), arrival.org_id
             self._all -= 1
@@ -140,6 +145,11 @@ class Committer:
         except DependencyDown as error:
             self._note_away(error, len(batch))
             self._answer(batch, error)
+        except OrganizationErased as error:
+            gone = [one for one in batch if one[0].org_id == error.org_id]
+            self._answer(gone, EndpointGone("there is no such endpoint"))
+            if rest := [one for one in batch if one[0].org_id != error.org_id]:
+                await self._flush(rest)
         except Exception as error:
             if len(batch) > 1:
                 log.warning("flush_split", deliveries=len(batch), error=type(error).__name__)

@@ -17,10 +17,13 @@ import orjson
 
 from libs.ids import AccountId, OrgId
 from libs.providers.sightings import DoorReading
+from libs.web.sources import Address, Network, within
 
 Verdict = Literal["accepted", "duplicate", "conflict", "quarantined"]
 
-MAX_DEPTH = 64
+TOKEN_ENDED = "token_ended"  # noqa: S105 - a reason
+SOURCE_NOT_ALLOWED = "source_not_allowed"
+
 _KEY_BYTES = 32
 _LONGEST_EVENT_TYPE = 100
 _LONGEST_REASON = 200
@@ -31,35 +34,66 @@ _KEPT_HEADER = re.compile(
     rb"(content-type|user-agent|webhook-(id|timestamp)|[a-z0-9-]*signature[a-z0-9-]*|x-[a-z0-9-]*timestamp)\Z"
 )
 
-# Matches from each quote to its end or to the end of all, so that no start is ever tried twice: linear on any bytes.
-_STRING = re.compile(rb'"[^"\\]*(?:\\.?[^"\\]*)*"?', re.DOTALL)
-_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")  # whether kinds match is the parser's business
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """`sha256` is the digest (32 bytes) of the whole token text. The newest token of an endpoint has no end."""
+
+    id: UUID
+    sha256: bytes
+    ends_at: datetime | None = None  # from then on what is posted to it is quarantined
+    dead_at: datetime | None = None  # and from then on refused
+
+    def is_late(self, moment: datetime) -> bool:
+        return self.ends_at is not None and self.ends_at <= moment
+
+    def is_dead(self, moment: datetime) -> bool:
+        return self.dead_at is not None and self.dead_at <= moment
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where one account's provider posts. `token_sha256` is the digest (32 bytes) of the whole token text."""
+    """Where one account's provider posts. `tokens` begins with the newest; no `allowed_sources` means any."""
 
     id: UUID
     org_id: OrgId
     account_id: AccountId
     provider: str
-    token_sha256: bytes
+    tokens: tuple[Token, ...]
     is_open: bool
     revision: int
+    allowed_sources: tuple[Network, ...] = ()
+    enforces_sources: bool = False
+
+    def lists(self, source: Address | None) -> bool | None:
+        """Whether posts are expected from there; None: nothing in particular is expected. Unknown is not expected."""
+        if not self.allowed_sources:
+            return None
+        return source is not None and within(source, self.allowed_sources)
 
 
 # Compared with when an id is unknown, so that an unknown id costs what a wrong secret costs.
-NOBODY = Endpoint(UUID(int=0), OrgId(UUID(int=0)), AccountId(UUID(int=0)), "", secrets.token_bytes(32), False, 0)
+NOBODY = Endpoint(
+    UUID(int=0),
+    OrgId(UUID(int=0)),
+    AccountId(UUID(int=0)),
+    "",
+    (Token(UUID(int=0), secrets.token_bytes(32)),),
+    False,
+    0,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A delivery as it came, not yet kept. `headers` is JSON text; `traceparent` is its request's."""
+    """A delivery as it came, not yet kept. `headers` is JSON text, so is `signature_headers`; `traceparent` is its request's.
+
+    `source_listed`: see `Endpoint.lists`.
+    """
 
     id: UUID
     endpoint: Endpoint
+    token_id: UUID
     received_at: datetime
     body: bytes
     body_sha256: bytes
@@ -68,6 +102,9 @@ class Arrival:
     event_type: str
     quarantine_reason: str | None
     traceparent: str | None
+    signature_headers: str | None = None
+    source: str | None = None  # an address
+    source_listed: bool | None = None
 
     @property
     def org_id(self) -> OrgId:
@@ -102,36 +139,40 @@ class Judged:
         return self.verdict in ("accepted", "conflict")
 
 
-def admits(endpoint: Endpoint, provider: str, token_sha256: bytes) -> bool:
-    """Whether the token opens this endpoint; each comparison is made whatever the others say."""
-    same_token = hmac.compare_digest(endpoint.token_sha256, token_sha256)
+def opening(endpoint: Endpoint, provider: str, token_sha256: bytes, moment: datetime) -> Token | None:
+    """The token of this endpoint that was shown, if it opens it; each comparison is made whatever the others say."""
+    found: Token | None = None
+    for token in endpoint.tokens:
+        if hmac.compare_digest(token.sha256, token_sha256):
+            found = token
     same_provider = hmac.compare_digest(endpoint.provider.encode(), provider.encode())
-    return same_token & same_provider & endpoint.is_open
-
-
-def structure_fault(body: bytes) -> str | None:
-    """Why these bytes must not meet a parser, or None: nested deeper than MAX_DEPTH, or brackets that do not pair."""
-    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+    if found is None or not same_provider & endpoint.is_open or found.is_dead(moment):
         return None
-    brackets = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):  # each pass takes away the innermost level
-        if not brackets:
-            return None
-        left = brackets.replace(b"[]", b"")
-        if len(left) == len(brackets):
-            return "not JSON"
-        brackets = left
-    return f"nested deeper than {MAX_DEPTH} levels" if brackets else None
+    return found
 
 
-def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The headers worth keeping, as JSON text; the last of equal names."""
-    kept = {
+def objection(endpoint: Endpoint, token: Token, source_listed: bool | None, moment: datetime) -> str | None:
+    """Why a delivery is kept but not told until somebody releases it, whatever its bytes say."""
+    if token.is_late(moment):
+        return TOKEN_ENDED
+    if endpoint.enforces_sources and source_listed is False:
+        return SOURCE_NOT_ALLOWED
+    return None
+
+
+def kept_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers worth keeping; the last of equal names."""
+    return {
         name.decode("ascii"): value[:_LONGEST_HEADER].decode("latin-1").replace("\0", "\ufffd")
         for name, value in headers
         if _KEPT_HEADER.match(name)
     }
-    return orjson.dumps(kept).decode()
+
+
+def signature_headers(kept: Mapping[str, str], names: Sequence[str]) -> str | None:
+    """Those of the kept headers by which a provider may sign, as JSON text; None if there is none."""
+    found = {name: kept[name] for name in names if name in kept}
+    return orjson.dumps(found).decode() if found else None
 
 
 def storable(reading: DoorReading) -> DoorReading:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
 from libs.ids import parse_public_id
 from libs.messaging.work import UnitOfWork
+from libs.providers.registry import Provider
 from libs.web.cursors import MAX_LIMIT, Cursors
 from libs.web.tenant import InnerHop
 from services.webhook_ingest import handlers
 from services.webhook_ingest.domain import Verdict
-from services.webhook_ingest.schemas import DeliveryDetailOut, DeliveryPage
+from services.webhook_ingest.schemas import DeliveryDetailOut, DeliveryPage, ReleaseIn, ReleaseOut
 
 
-def routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
+def routes(hop: InnerHop, cursors: Cursors, providers: Mapping[str, Provider]) -> APIRouter:
     router = APIRouter()
 
     @router.get("/deliveries", response_model=DeliveryPage)
@@ -28,7 +30,12 @@ def routes(hop: InnerHop, cursors: Cursors) -> APIRouter:
         return await handlers.list_deliveries(work, cursors, verdict=verdict, after=after, limit=limit)
 
     @router.get("/deliveries/{delivery_id}", response_model=DeliveryDetailOut)
-    async def get_delivery(delivery_id: str, work: UnitOfWork = hop.work("deliveries:read")) -> dict[str, Any]:
+    async def get_delivery(delivery_id: str, work: UnitOfWork = hop.work("delivery_bodies:read")) -> dict[str, Any]:
         return await handlers.get_delivery(work, parse_public_id("dlv", delivery_id))
+
+    @router.post("/deliveries/releases")
+    async def release_deliveries(body: ReleaseIn, work: UnitOfWork = hop.work("deliveries:release")) -> ReleaseOut:
+        ids = [parse_public_id("dlv", one) for one in body.delivery_ids]
+        return ReleaseOut.model_validate(await handlers.release_deliveries(work, ids, providers=providers))
 
     return router

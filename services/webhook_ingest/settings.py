@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from libs.settings import ServiceSettings
+from libs.web.sources import Network, trusted
 
 
 class WebhookIngestSettings(ServiceSettings):
@@ -16,3 +17,9 @@ class WebhookIngestSettings(ServiceSettings):
     # Deliveries that wait for their commit; beyond either bound the door answers 503. One org may hold half of each.
     max_pending: int = Field(10_000, ge=2)
     max_pending_bytes: int = Field(128 * 1024 * 1024, ge=4 * 1024 * 1024)
+    # Addresses or CIDR blocks, comma-separated, of the proxies in front of the door. X-Forwarded-For counts from them only.
+    trusted_proxies: str = ""
+
+    def trusted_networks(self) -> tuple[Network, ...]:
+        """Raises: BadSetting."""
+        return trusted(self.trusted_proxies, "WEBHOOK_INGEST_TRUSTED_PROXIES")

@@ -29,6 +29,7 @@ ODD: tuple[object, ...] = (
     float("nan"),
     [[]] * 3,
 )
+REMOVED_OR_RETYPED: tuple[object, ...] = (..., *RETYPED)
 _STRUCTURE = b'{}[]:,"\\'
 _NESTED_SAMPLE = 4  # fields below the top level, of each payload
 CUTS_SAMPLE = 15
@@ -85,10 +86,10 @@ def telling_sizes(body: bytes) -> Sequence[int]:
     return sorted({size for size in (0, 1, *picked, len(body) - 1) if 0 <= size < len(body)})
 
 
-def odd_everywhere(provider: str, name: str) -> Iterator[Hostile]:
-    """Each field at each depth, absent and with each odd value."""
+def odd_everywhere(provider: str, name: str, values: Sequence[object] = ODD) -> Iterator[Hostile]:
+    """Each field at each depth with each of the values; `...` leaves it out."""
     for path in _paths(CASES[provider, name].get("payload")):
-        for value in ODD:
+        for value in values:
             yield _odd(provider, name, path, value)
 
 

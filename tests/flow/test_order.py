@@ -59,7 +59,7 @@ class Flow:
         facts += dice.sample(facts, len(facts) // 5)
         listener = next(one for one in analytics_consumers() if one.queue == "analytics.facts")
         await _deliver(Processor(self._analytics, listener, "analytics"), facts, [cut * 3 for cut in cuts])
-        return {"model": await rows_of(self._sync, org), "projections": await _projections(self._analytics, org)}
+        return {"model": await rows_of(self._sync, org), "projections": await projections_of(self._analytics, org)}
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ async def _facts_of(database: Database, org: OrgId) -> list[Envelope]:
     return [read(row["envelope"]) for row in rows if row["type"].split(".")[0] in _FACTS]
 
 
-async def _projections(database: Database, org: OrgId) -> dict[str, list[dict[str, Any]]]:
+async def projections_of(database: Database, org: OrgId) -> dict[str, list[dict[str, Any]]]:
     found = {}
     async with database.tenant_transaction(org) as session:
         for table in PROJECTIONS:

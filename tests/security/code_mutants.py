@@ -22,7 +22,8 @@ from libs.tenancy import context, roles, signing
 from libs.tenancy.roles import PERMISSIONS, Role
 from libs.web import tenant
 from services.gateway import domain, forwarding, front, gate, guard, sign_in
-from tests.security.test_routes import EVERYTHING, FOR_EVERY_KEY, opened
+from services.gateway.handlers import keys as handed_out
+from tests.security.test_routes import EVERYTHING, opened
 
 _NOT_COMPANIES = "type({0})(None)"
 
@@ -74,7 +75,7 @@ async def _of_routes() -> list[CodeMutant]:
             )
         )  # fmt: skip
     async with opened("gateway") as made:
-        own = sorted(made.routes - FOR_EVERY_KEY)
+        own = sorted(made.routes)
     for route in own:
         method, path = route.split(" ")
         mutants.append(
@@ -119,10 +120,10 @@ def _of_checks() -> list[CodeMutant]:
     return [
         _line("check", "routes", tenant, "owners: no permission asked", "if not context.may(permission):", "if False:"),
         _line("check", "routes", context, "a context may everything", "return permission in self.permissions", "return True"),
-        _line("check", "routes", domain, "a caller may everything", "if permission not in self.principal.permissions:", "if False:"),
-        _line("check", "routes", guard, "own routes: no permission asked", "found.require(permission)", "pass"),
+        _line("check", "routes", domain, "a caller may everything", "if permission in self.permissions or (", "if True or ("),
+        _line("check", "routes", guard, "own routes: no permission asked", "found.require(permission, outside=outside)", "pass"),
         _line("check", "routes", front, "forwards: no permission asked", "caller.require(forward.permission)", "pass"),
-        _line("check", "routes", front, "owners are told of every permission", "companies, principal.permissions)",
+        _line("check", "routes", front, "owners are told of every permission", "companies, caller.permissions)",
               f"companies, frozenset({sorted(EVERYTHING)!r}))"),
         _line("check", "gate", gate, "any secret will do", "return hmac.compare_digest(", "return True or hmac.compare_digest("),
         _line("check", "gate", gate, "a revoked key opens", "if known.revoked:", "if False:"),
@@ -131,6 +132,16 @@ def _of_checks() -> list[CodeMutant]:
         _line("check", "gate", gate, "any org may be named", "if org_id != principal.home:", "if False:"),
         _line("check", "gate", gate, "an org that is not may be named", "if not await Organizations(session).exists():", "if False:"),
         _line("check", "gate", gate, "a company that is not may be named", "if not await Companies(session).all_exist([company]):", "if False:"),
+        _line("check", "staff", domain, "staff need not assume an org", "if self.assumption is None:\n            return all_of_them & UNASSUMED",
+              "if self.assumption is None:\n            return all_of_them"),
+        _line("check", "staff", domain, "who assumed an org to read may write", "if self.assumption.may_write:", "if True:"),
+        _line("check", "staff", domain, "what is given away outlives an assumption", "self.assumption.ends_at if self.assumption else None", "None"),
+        _line("check", "staff", gate, "an assumption never ends", "found.ends_at > now()", "True"),
+        _line("check", "staff", gate, "an assumption is for every org", "self.assumptions.get((principal.id, org_id))",
+              "next((kept for _, kept in self.assumptions._kept.values()), None)"),
+        _line("check", "staff", handed_out, "staff make any key from outside", "if caller.is_outside and (", "if False and ("),
+        _line("check", "staff", domain, "scopes are not kept", "return of_role if self.scopes is None else of_role & self.scopes", "return of_role"),
+        _line("check", "staff", domain, "scopes may be given that one has not", "        given = scopes\n", "        given = frozenset()\n"),
         _line("check", "people", gate, "a suspended person is let in", "if not member.active:", "if False:"),
         _line("check", "people", gate, "a person of a suspended org is let in", "if member.suspended:", "if False:"),
         _line("check", "people", gate, "a secret that was replaced opens for ever", "if ends_at is not None and ends_at <= now():", "if False:"),
@@ -147,24 +158,25 @@ def _of_checks() -> list[CodeMutant]:
               '"strict_aud": True, "verify_signature": False}'),
         _line("check", "signing", signing, "a context once believed lives for ever", "kept = self._verified.get(token)\n        if kept is not None and kept[0] > now:",
               "kept = self._verified.get(token)\n        if kept is not None:"),
-        _line("check", "domain", domain, "any role may be given", "if not PERMISSIONS[role] <= principal.permissions:", "if False:"),
+        _line("check", "domain", domain, "any role may be given", "if not given <= principal.permissions:", "if False:"),
         _line("check", "domain", domain, "staff keys for all", "if (role in PLATFORM_ROLES) != (caller.org_id is None):", "if False:"),
         _line("check", "gate", domain, "a key outlives its maker",
-              "if principal.expires_at is not None and (expires_at is None or expires_at > principal.expires_at):", "if False:"),
+              "if caller.expires_at is not None and (expires_at is None or expires_at > caller.expires_at):", "if False:"),
     ]  # fmt: skip
 
 
 def _of_scopes() -> list[CodeMutant]:
     """The company scope widened to all, at each place it passes."""
     return [
-        _line("scope", "routes", tenant, "owners: all companies", "begin(context.org_id, context.scope)",
-              f"begin(context.org_id, {_NOT_COMPANIES.format('context.scope')})"),
+        _line("scope", "routes", tenant, "owners: all companies", "context.org_id, context.scope,",
+              f"context.org_id, {_NOT_COMPANIES.format('context.scope')},"),
         _line("scope", "gate", guard, "own routes: all companies", "who.principal.scope)", f"{_NOT_COMPANIES.format('who.principal.scope')})"),
-        _line("scope", "gate", front, "forwards: all companies", "org_id, companies, principal", f"org_id, {_NOT_COMPANIES.format('companies')}, principal"),
-        _line("scope", "gate", front, "forwards: not the company that was named", "org_id, companies, principal", "org_id, principal.scope, principal"),
+        _line("scope", "gate", front, "forwards: all companies", "org_id, companies, caller", f"org_id, {_NOT_COMPANIES.format('companies')}, caller"),
+        _line("scope", "gate", front, "forwards: not the company that was named", "org_id, companies, caller", "org_id, caller.principal.scope, caller"),
         _line("scope", "gate", domain, "a company's role has all companies", "if self.role in COMPANY_ROLES else ALL_COMPANIES", "if False else ALL_COMPANIES"),
         _line("scope", "gate", domain, "all_companies for everybody", "if not sees_all:", "if False:"),
         _line("scope", "gate", domain, "any company for everybody", "if not principal.scope.covers(company):", "if False:"),
+        _line("scope", "domain", domain, "a scheduler names companies", "if principal.role in MACHINE_ROLES and asked != NOTHING_ASKED:", "if False:"),
         _line("scope", "gate", domain, "companies are mixed by accident", "if company_filter and sees_all:", "if False:"),
         _line("scope", "domain", domain, "a key for companies that its maker does not have",
               "if not all(principal.scope.covers(company) for company in companies):", "if False:"),
@@ -193,15 +205,12 @@ def _of_roles() -> list[CodeMutant]:
 def _of_transactions() -> list[CodeMutant]:
     """What libs.database does so that a connection has the view of one tenant at a time."""
     return [
-        _line("transaction", "rows", engine, "the org outlives its transaction", "set_config('app.org_id', $1, true)", "set_config('app.org_id', $1, false)"),
+        _line("transaction", "rows", engine, "the org outlives its transaction", "SET LOCAL app.org_id = '{org}'", "SET app.org_id = '{org}'"),
         _line("transaction", "rows", engine, "the dispatch role outlives its transaction", "SET LOCAL ROLE \"{role", "SET ROLE \"{role"),
         _line("transaction", "rows", engine, "a tenant's view keeps the dispatch role", '"SET LOCAL ROLE NONE"', '"SELECT 1"'),
-        _line("transaction", "rows", engine, "every scope is all companies", "            scope.setting(),\n        )\n        if seen != str(org_id) + scope.setting():",
-              "            '*',\n        )\n        if False:"),
-        _line("transaction", "rows", engine, "a transaction is the dispatch role's", "yield Transaction(connection, driver, self.dispatch_role)",
-              "await driver.execute(f'SET LOCAL ROLE \"{self.dispatch_role}\"'); yield Transaction(connection, driver, self.dispatch_role)"),
-        _line("transaction", "rows", engine, "a tenant's view is made without an org", "            str(org_id),\n            scope.setting(),",
-              "            '',\n            scope.setting(),"),
+        _line("transaction", "rows", engine, "every scope is all companies", "app.company_ids = '{companies}'", "app.company_ids = '*'"),
+        _line("transaction", "rows", engine, "a transaction is the dispatch role's", 'else "BEGIN"', "else f'BEGIN; SET LOCAL ROLE \"{self._dispatch_role}\"'"),
+        _line("transaction", "rows", engine, "a tenant's view is made without an org", "SET LOCAL app.org_id = '{org}'", "SET LOCAL app.org_id = ''"),
     ]  # fmt: skip
 
 

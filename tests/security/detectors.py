@@ -12,9 +12,12 @@ import pytest
 
 from tests.integration.libs.database import test_tenancy as tenancy
 from tests.integration.services.gateway import conftest as gateway_fixtures
+from tests.integration.services.gateway import test_assumptions as assumptions
+from tests.integration.services.gateway import test_lifecycle as lifecycle
 from tests.integration.services.gateway import test_matrix as matrix
 from tests.integration.services.gateway import test_own_routes as own_routes
 from tests.integration.services.gateway import test_rotation as rotation
+from tests.integration.services.gateway import test_scopes as scopes
 from tests.integration.services.gateway import test_sign_in as people
 from tests.integration.services.gateway import test_users as users
 from tests.security import test_functions as functions
@@ -71,7 +74,7 @@ ROWS: tuple[Test, ...] = (
 ROLES: tuple[Test, ...] = (
     routes.test_a_role_may_what_its_name_says,
     roles.test_what_each_role_may,
-    roles.test_every_role_either_sees_all_companies_or_has_some,
+    roles.test_every_role_either_sees_all_companies_or_has_some_or_names_none,
 )
 # The quickest first: the first that fails has killed.
 CODE: Mapping[str, tuple[Test, ...]] = {
@@ -98,12 +101,20 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     ),
     "gate": (
         domain.test_nobody_gets_more_than_they_have,
-        matrix.test_the_table_is_the_agreed_one,
-        matrix.test_every_route_for_every_caller,
+        matrix.test_owners_are_told_of_whom_the_table_lets_through,
         matrix.test_company_parameters_mean_the_same_on_every_route,
         own_routes.test_companies_are_listed_within_the_callers,
-        own_routes.test_a_suspended_organization_is_let_in_nowhere,
+        lifecycle.test_everybody_of_a_suspended_organization_is_told_so_and_nobody_else,
         own_routes.test_a_key_that_expires_makes_none_that_lives_longer,
+    ),
+    "staff": (
+        assumptions.test_it_is_for_one_principal_and_one_organization,
+        assumptions.test_an_assumption_ends_by_the_clock_on_every_replica_also_where_it_is_remembered,
+        assumptions.test_to_assume_anew_replaces_what_was,
+        assumptions.test_nothing_given_away_there_outlives_it,
+        assumptions.test_an_organization_gets_its_first_key_from_outside_and_no_other,
+        scopes.test_a_key_may_what_is_in_its_role_and_in_its_scopes,
+        scopes.test_nobody_gives_a_scope_that_they_do_not_have,
     ),
     "people": (
         people.test_role_and_companies_come_from_the_membership,
@@ -116,7 +127,7 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     "rows": ROWS,
 }
 # These want a gateway, and so a database of their own each.
-IN_A_HOUSE = frozenset({"gate", "people"})
+IN_A_HOUSE = frozenset({"gate", "people", "staff"})
 
 _NOT_THE_TESTS_FAULT = (
     OSError,

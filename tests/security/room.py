@@ -67,7 +67,7 @@ class Room:
     async def prepare(self) -> None:
         """Make the template with rows: of two orgs, in several companies and in none."""
         await self._copy(self._filled, self.template.template)
-        async with connected(_renamed(self.server, self._filled)) as admin, admin.transaction():
+        async with connected(renamed(self.server, self._filled)) as admin, admin.transaction():
             await tenancy._fill(admin, await _of_tenants(admin))
 
     async def close(self) -> None:
@@ -79,7 +79,7 @@ class Room:
         """A database of one's own; without `rows` it has its constraints on values, too."""
         name = f"c{secrets.token_hex(6)}"
         await self._copy(name, self._filled if rows else self.template.template)
-        url = _renamed(self.server, name)
+        url = renamed(self.server, name)
         try:
             async with connected(url) as admin:
                 full = MigratedDatabase(url, self.template.template, self.template.passwords)
@@ -111,7 +111,7 @@ async def made_room(server: str, name: str) -> AsyncIterator[Room]:
     passwords = {login_role(name, service): secrets.token_hex(12) for service in (*SERVICES, STANDALONE)}
     async with connected(server) as connection:
         await connection.execute(f"CREATE DATABASE {name}")
-    url = _renamed(server, name)
+    url = renamed(server, name)
     try:
         await migrate(url, passwords)
         room = Room(server, MigratedDatabase(url, name, passwords))
@@ -136,7 +136,7 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-def _renamed(url: str, name: str) -> str:
+def renamed(url: str, name: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 

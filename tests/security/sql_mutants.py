@@ -256,13 +256,13 @@ async def _of_functions(admin: asyncpg.Connection) -> list[SqlMutant]:
             mutants.append(SqlMutant("function", f"{name}: {what}", (sql,), (service,)))
     names = "'SELECT org_id, name FROM api_keys WHERE id = wanted'"
     leaky = (
-        "DROP FUNCTION gateway.api_key_v1(uuid)",
-        "CREATE FUNCTION gateway.api_key_v1(wanted uuid) RETURNS TABLE (org_id uuid, name text) LANGUAGE sql "  # noqa: ISC004
+        "DROP FUNCTION gateway.api_key_v2(uuid)",
+        "CREATE FUNCTION gateway.api_key_v2(wanted uuid) RETURNS TABLE (org_id uuid, name text) LANGUAGE sql "  # noqa: ISC004
         f"STABLE SECURITY DEFINER SET search_path = gateway, pg_temp AS {names}",
-        "REVOKE ALL ON FUNCTION gateway.api_key_v1(uuid) FROM PUBLIC",
-        'GRANT EXECUTE ON FUNCTION gateway.api_key_v1(uuid) TO "db_gateway"',
+        "REVOKE ALL ON FUNCTION gateway.api_key_v2(uuid) FROM PUBLIC",
+        'GRANT EXECUTE ON FUNCTION gateway.api_key_v2(uuid) TO "db_gateway"',
     )
-    mutants.append(SqlMutant("function", "gateway.api_key_v1(uuid): lets out a name", leaky, ("gateway",)))
+    mutants.append(SqlMutant("function", "gateway.api_key_v2(uuid): lets out a name", leaky, ("gateway",)))
     return mutants
 
 

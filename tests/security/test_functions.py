@@ -10,21 +10,46 @@ from tests.fixtures.database import MigratedDatabase
 from tests.security.grants import rolled_back
 
 # What a look-up may let out: ids, hashes, and what is needed to judge these. Never a name, an address, a text of a tenant's.
-IDS = {"org_id", "run_id", "endpoint_id", "account_id", "company_ids", "user_id"}
-HASHES = {"secret_hmac", "pepper_version", "previous_hmac", "previous_pepper_version", "token_sha256"}
-# role, provider and status are words of ours, from lists of ours.
+IDS = {"org_id", "run_id", "schedule_id", "endpoint_id", "account_id", "company_ids", "user_id", "token_id"}
+HASHES = {
+    "secret_hmac", "pepper_version", "previous_hmac", "previous_pepper_version", "token_sha256", "earlier_tokens",
+}  # fmt: skip
+# role, scopes, provider, status and source_mode are words of ours, from lists of ours.
 JUDGED_BY = {
-    "role", "provider", "status", "revision", "expires_at", "previous_ends_at", "revoked", "active", "suspended",
+    "role", "scopes", "provider", "status", "revision", "expires_at", "previous_ends_at", "revoked", "active", "suspended",
+    "allowed_sources", "source_mode",
 }  # fmt: skip
 
 # Function -> the tables it reads across orgs, and why that must come before a tenant is known.
 DEFINERS = {
-    "gateway.api_key_v1(uuid)": ({"api_keys", "organizations"}, "a key says whose it is"),
     "gateway.api_key_v2(uuid)": ({"api_keys", "organizations"}, "a key says whose it is"),
+    "gateway.api_key_v3(uuid)": ({"api_keys", "organizations"}, "a key says whose it is"),
+    "gateway.api_key_v4(uuid)": ({"api_keys", "companies", "org_states"}, "a key says whose it is"),
     "gateway.memberships_v1(text)": ({"users", "memberships", "organizations"}, "a person says where they belong"),
+    "gateway.memberships_v2(text)": (
+        {"users", "memberships", "companies", "org_states"},
+        "a person says where they belong",
+    ),
     "provider_sync.orgs_with_due_jobs(integer)": ({"sync_jobs"}, "workers go from org to org"),
+    "provider_sync.orgs_with_secrets(uuid,integer)": (
+        {"accounts", "org_keys"},
+        "a rotation of keys goes from org to org",
+    ),
+    "reconciliation.due_schedules_v1(timestamp with time zone,uuid,integer)": (
+        {"reconciliation_schedules"},
+        "one leader starts what is due in all orgs",
+    ),
+    "provider_sync.orgs_with_due_jobs_v3(integer)": (
+        {"sync_jobs", "org_states", "accounts", "account_budgets"},
+        "workers go from org to org",
+    ),
+    "provider_sync.orgs_with_due_effects_v1(integer)": (
+        {"effects", "org_states", "accounts", "account_budgets"},
+        "workers go from org to org",
+    ),
     "reconciliation.stuck_runs_v1(double precision,integer)": ({"runs"}, "the watch goes over all orgs"),
     "webhook_ingest.door_endpoints(timestamp with time zone)": ({"endpoints"}, "a token says whose it is"),
+    "webhook_ingest.door_endpoints_v2(timestamp with time zone)": ({"endpoints"}, "a token says whose it is"),
 }
 
 # What policies call. They run as the caller and read settings only.

@@ -25,7 +25,7 @@ SAMPLE = (
     "analytics.messages: DISABLE",
     "provider_sync.accounts: readable to dispatch",
     "reconciliation.runs: TRUNCATE to its login",
-    "gateway.api_key_v1(uuid): temporary tables first",
+    "gateway.api_key_v3(uuid): temporary tables first",
     "webhook_ingest: a materialized view",
     "reconciliation.parts: a second policy for inserts",
     "provider-sync POST /provider-accounts: no permission asked",

@@ -16,10 +16,13 @@ from tests.security.test_functions import DEFINERS
 ROWS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 
 # Where the service itself may do less: what is told there is never untold.
-FEWER = {
-    "gateway.audit_log": {"SELECT", "INSERT"},
-    "gateway.audit_heads": {"SELECT", "INSERT", "UPDATE"},
+FEWER = {"gateway.audit_log": {"SELECT", "INSERT", "DELETE"}} | {
+    # A tombstone outlives all else.
+    f"{service}.org_states": {"SELECT", "INSERT", "UPDATE"}
+    for service in SERVICES
 }
+# Append-only while its organization is not erased.
+ERASABLE = ("gateway.audit_log", "gateway.audit_heads")
 
 # A table without org_id is no tenant's. None is, but for alembic's.
 OF_THE_HOUSE = {"alembic_version"}
@@ -30,6 +33,7 @@ OTHER_POLICIES = {
     ("gateway.organizations", "platform"),
     # A lead has no company of its own: its conversations have.
     ("provider_sync.leads", "company"),
+    *((table, "erasure") for table in ERASABLE),
 } | {
     # FORCE binds the owner too, and a look-up function reads as its owner.
     (f"{function.split('.')[0]}.{table}", "lookup")
@@ -44,6 +48,10 @@ CONDITIONS = {
     "company": {COMPANY},
     "dispatch": {"true"},
     "lookup": {"true"},
+    "erasure": {
+        f"(EXISTS ( SELECT FROM org_states s WHERE ((s.org_id = {table}.org_id) AND (s.state = 'erased'::text))))"
+        for table in ("audit_log", "audit_heads")
+    },
     "platform": {"(( SELECT app_org_id() AS app_org_id) = '00000000-0000-0000-0000-000000000000'::uuid)"},
 }
 # Of leads: whoever may see a row that names the lead (its own policy decides that) may see the lead.
@@ -83,6 +91,7 @@ async def test_every_policy_is_one_of_ours_word_for_word(admin: asyncpg.Connecti
             "dispatch": ("PERMISSIVE", "ALL", [dispatch], True),
             "lookup": ("PERMISSIVE", "SELECT", [owner], False),
             "platform": ("PERMISSIVE", "SELECT", ["public"], False),
+            "erasure": ("RESTRICTIVE", "DELETE", [login], False),
         }
         expected |= {(str(table), name): forms[name] for name in mine}
 

@@ -132,10 +132,25 @@ class ProviderAccountChangedV1(
         return f"provider_account/{self.account_id}"
 
 
+class EarlierToken(BaseModel):
+    """A token that was replaced. From `ends_at` on its posts are quarantined, from `dead_at` on refused; None: not yet."""
+
+    model_config = ConfigDict(frozen=True)
+
+    token_id: UUID
+    token_sha256: str
+    ends_at: datetime | None = None
+    dead_at: datetime | None = None
+
+
 class WebhookEndpointChangedV1(
     Event, type="webhook_endpoint.changed.v1", publisher="provider-sync", heard_by=("webhook-ingest.endpoints",)
 ):
-    """An endpoint to open or close. Only the token's SHA-256 (hex) travels; the door compares hashes."""
+    """An endpoint to open or close. Only the SHA-256 (hex) of its tokens travels; the door compares hashes.
+
+    `token_id` names the newest token (None: it has the endpoint's id); `mode` is how signatures are judged, which the door
+    does not. `allowed_sources` are CIDR blocks, none: any; with "observe" a post from elsewhere is only marked.
+    """
 
     endpoint_id: UUID
     account_id: UUID
@@ -144,6 +159,10 @@ class WebhookEndpointChangedV1(
     token_sha256: str
     mode: Literal["off", "observe", "require"] = "off"
     status: Literal["open", "closed"] = "open"
+    token_id: UUID | None = None
+    earlier_tokens: tuple[EarlierToken, ...] = ()
+    allowed_sources: tuple[str, ...] = ()
+    source_mode: Literal["observe", "enforce"] = "observe"
 
     def subject(self) -> str:
         return f"webhook_endpoint/{self.endpoint_id}"
@@ -210,3 +229,32 @@ class SyncCompletedV1(
 
     def subject(self) -> str:
         return f"sync/{self.sync_id}"
+
+
+OperationState = Literal["pending", "running", "succeeded", "failed", "unknown", "cancelled"]
+
+
+class OperationChangedV1(
+    Event, type="operation.changed.v1", publisher="provider-sync", heard_by=("gateway.operations",)
+):
+    """A change at a provider that somebody asked for is so far. `target` is the public id of what is changed.
+
+    `unknown`: its answer was lost; with `needs_decision` only a person can tell whether it was done. Of several changes of
+    one operation the highest revision is the newest.
+    """
+
+    operation_id: UUID
+    account_id: UUID
+    revision: int
+    kind: str
+    target: str
+    state: OperationState
+    needs_decision: bool
+    done: int
+    total: int
+    error_code: str | None = None
+    created_at: datetime
+    changed_at: datetime
+
+    def subject(self) -> str:
+        return f"operation/{self.operation_id}"

@@ -1,9 +1,9 @@
-"""Events that every service publishes: its counts, and what failed."""
+"""Events that every service publishes: its counts, what failed, what somebody did there, how far it has forgotten an org."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -56,3 +56,37 @@ class DeadLetterChangedV1(
 
     def subject(self) -> str:
         return f"dead_letter/{self.consumer}/{self.event_id}"
+
+
+class ActionPerformedV1(Event, type="action.performed.v1", publisher=ANY_SERVICE, heard_by=("gateway.audit",)):
+    """Somebody changed something; told in the transaction of the change, kept for good in the org's audit log.
+
+    `actor` is who the gateway said it was, or the service itself (`service:…`); `object` a public id. `details` hold no
+    secret, and nobody's name or address: what is in the log cannot be erased from it.
+    """
+
+    actor: str
+    action: str
+    object: str = ""
+    details: dict[str, Any] = {}
+    request_id: str = ""
+
+    def subject(self) -> str:
+        return f"action/{self.action}/{self.object or 'org'}"
+
+
+class ErasureProgressedV1(Event, type="erasure.progressed.v1", publisher=ANY_SERVICE, heard_by=("gateway.erasures",)):
+    """How far one service is with deleting an organization. It rides in the platform's org: the erased one has no rows.
+
+    `tables` counts the rows deleted so far; `refused` the deliveries that came too late and were discarded. Both only grow.
+    """
+
+    organization_id: UUID
+    service: str
+    state: Literal["running", "completed"]
+    tables: dict[str, int]
+    refused: int = 0
+    changed_at: datetime
+
+    def subject(self) -> str:
+        return f"erasure/{self.organization_id}/{self.service}"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from libs.errors import ContractViolated, ProviderUnavailable
+from libs.errors import ContractViolated, Invalid, ProviderUnavailable
 from libs.providers.fields import Fields
 
 Params = Mapping[str, str | int]
 Get = Callable[[Params], Awaitable[object]]
 
 ROWS_WISHED = 100
+LONGEST_CURSOR = 2000
 LISTING_TRIES = 3  # a running campaign grows while it is listed; thrice in a row is no chance any more
 
 
@@ -36,6 +37,37 @@ async def read_all(get: Get, name: str) -> Sequence[Fields]:
         except _Moved:
             continue
     return await _read_once(get, name)
+
+
+async def read_page(get: Get, name: str, after: str | None) -> tuple[Sequence[Fields], str | None]:
+    """One page and where the next one begins: "c:" and a cursor, or "p:" and a number; None after the last.
+
+    Raises:
+        Invalid: `after` is no such place.
+    """
+    place, _, value = (after or "").partition(":")
+    params: dict[str, str | int] = {"per_page": ROWS_WISHED}
+    if after is None:
+        params["pagination_type"] = "cursor"
+    elif place == "c" and value and len(value) <= LONGEST_CURSOR:
+        params |= {"pagination_type": "cursor", "cursor": value}
+    elif place == "p" and value.isascii() and value.isdigit() and len(value) <= 9:
+        params["page"] = int(value)
+    else:
+        raise Invalid("this is no place in a list of EmailBison's", pointer="after")
+    page = _page(await get(params), name)
+    meta, rows = page.nested("meta"), page.rows("data")
+    if meta.states("next_cursor"):
+        cursor = meta.filled("next_cursor")
+        if cursor is not None and cursor == value:
+            raise ProviderUnavailable(f"{name}: a cursor leads back")
+        return rows, f"c:{cursor}" if cursor is not None else None
+    if place == "c":
+        raise ContractViolated(f"{name}.meta.next_cursor is missing")
+    number, last = _number(meta, "current_page", name), _number(meta, "last_page", name)
+    if number != params.get("page", 1):
+        raise ProviderUnavailable(f"{name}: another page than the one asked for")
+    return rows, f"p:{number + 1}" if number < last else None
 
 
 async def _read_once(get: Get, name: str) -> Sequence[Fields]:

@@ -9,16 +9,32 @@ import unicodedata
 from datetime import UTC, datetime, timedelta
 
 from libs.clock import rfc3339
+from libs.errors import Invalid
 from libs.providers.keys import part
 from libs.providers.sightings import Direction
 
+_LEAD = "linkedin:"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 
 def lead(profile: str) -> str:
     """By profile, see profiles.py."""
-    return f"linkedin:{part(profile)}"
+    return f"{_LEAD}{part(profile)}"
+
+
+def profile_of(lead_key: str) -> str:
+    """The profile in a lead's key.
+
+    Raises:
+        Invalid: it names no lead of HeyReach's, or one whose profile is too long to be in its key.
+    """
+    profile = lead_key.removeprefix(_LEAD)
+    if profile == lead_key or not profile or profile.startswith("sha256-"):
+        raise Invalid(
+            "this names no lead of HeyReach's: its leads are known by their LinkedIn profile", pointer="/lead"
+        )
+    return profile
 
 
 def conversation(conversation_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -91,3 +92,13 @@ class Companies:
 
 def newest_told(facts: Sequence[Fact]) -> Fact:
     return max(facts, key=lambda fact: fact.envelope.time)
+
+
+def newest_of_companies(facts: Iterable[Fact]) -> dict[CompanyId, datetime]:
+    """When the newest fact of each company was told."""
+    newest: dict[CompanyId, datetime] = {}
+    for fact in facts:
+        company, told = fact.envelope.company_id, fact.envelope.time
+        if company is not None and (company not in newest or newest[company] < told):
+            newest[company] = told
+    return newest

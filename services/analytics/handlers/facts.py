@@ -8,7 +8,7 @@ from libs.database.engine import Database, TenantSession
 from libs.ids import OrgId
 from libs.messaging.work import UnitOfWork
 from libs.observability.logs import get_logger
-from services.analytics.domain.facts import Companies, Fact, fold, newest_told
+from services.analytics.domain.facts import Companies, Fact, fold, newest_of_companies, newest_told
 from services.analytics.repository.facts import FactRepository, FreshnessRepository
 from services.analytics.repository.projections import ProjectionRepository
 
@@ -21,7 +21,9 @@ async def keep_facts(events: Sequence[Fact], work: UnitOfWork) -> None:
     if contested:  # its owner gave one revision to two contents: a bug there; we keep what we heard first
         log.error("fact_contested", facts=len(contested), subject=contested[0])
     await project(events, work.session)
-    await FreshnessRepository(work.session).told("facts", newest_told(events).envelope.time)
+    await FreshnessRepository(work.session).told(
+        "facts", newest_told(events).envelope.time, newest_of_companies(events)
+    )
 
 
 async def project(facts: Sequence[Fact], session: TenantSession) -> None:

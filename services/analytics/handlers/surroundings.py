@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from libs.contracts.event import Event
 from libs.contracts.events import (
     CompanyCreatedV1,
     DriftDetectedV1,
@@ -14,16 +15,15 @@ from libs.contracts.events import (
     SyncCompletedV1,
 )
 from libs.errors import ContractViolated
+from libs.messaging.standing import keep_standing
 from libs.messaging.work import UnitOfWork
 from services.analytics.repository.facts import FreshnessRepository
 from services.analytics.repository.ledger import LedgerRepository
 from services.analytics.repository.surroundings import SurroundingsRepository
 
-TenantEvent = OrganizationCreatedV1 | CompanyCreatedV1 | ProviderAccountChangedV1
 
-
-async def keep_tenants(events: Sequence[TenantEvent], work: UnitOfWork) -> None:
-    """Keep where an org's days begin, its companies, and the newest of each account.
+async def keep_tenants(events: Sequence[Event], work: UnitOfWork) -> None:
+    """Keep where an org's days begin, its companies, the newest of each account, and how the org stands.
 
     Raises:
         ContractViolated: the database knows no such time zone; dead-lettered.
@@ -38,6 +38,7 @@ async def keep_tenants(events: Sequence[TenantEvent], work: UnitOfWork) -> None:
         await rows.save_companies(companies)
     if accounts := [event for event in events if isinstance(event, ProviderAccountChangedV1)]:
         await rows.save_accounts(accounts)
+    await keep_standing(events, work)
 
 
 async def keep_drift(events: Sequence[DriftDetectedV1 | ReconciliationCompletedV1], work: UnitOfWork) -> None:

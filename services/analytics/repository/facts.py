@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
@@ -11,7 +11,7 @@ import orjson
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import registry
 from libs.database.engine import TenantSession
-from libs.ids import EventId
+from libs.ids import CompanyId, EventId
 from services.analytics.domain.facts import Fact
 
 _READ_AT_ONCE = 5_000
@@ -110,14 +110,25 @@ class FactRepository:
 
 
 class FreshnessRepository:
-    """When the newest of what an answer rests on was told. The slot is the connection's: parallel batches do not meet."""
+    """When the newest of what an answer rests on was told. The slot is the connection's: parallel batches do not meet.
+
+    Who is limited to companies is told of theirs alone: when anything happened in another is not their business.
+    """
 
     def __init__(self, session: TenantSession) -> None:
         self._session = session
 
-    async def told(self, kind: str, at: datetime) -> None:
+    async def told(self, kind: str, at: datetime, companies: Mapping[CompanyId, datetime] | None = None) -> None:
+        """`companies`: of facts, the newest of each."""
+        of_companies = sorted((companies or {}).items())
         await self._session.execute(
             """
+            WITH of_companies AS (
+              INSERT INTO company_freshness (org_id, company_id, slot, told_at)
+              SELECT $1, company, pg_backend_pid() % 8, told FROM unnest($4::uuid[], $5::timestamptz[]) AS c(company, told)
+              ON CONFLICT (org_id, company_id, slot) DO UPDATE SET told_at = excluded.told_at
+              WHERE excluded.told_at > company_freshness.told_at
+            )
             INSERT INTO freshness (org_id, kind, slot, told_at) VALUES ($1, $2, pg_backend_pid() % 8, $3)
             ON CONFLICT (org_id, kind, slot) DO UPDATE SET told_at = excluded.told_at
             WHERE excluded.told_at > freshness.told_at
@@ -125,10 +136,18 @@ class FreshnessRepository:
             self._session.org_id,
             kind,
             at,
+            [company for company, _ in of_companies],
+            [told for _, told in of_companies],
         )
 
     async def newest(self, kind: str) -> datetime | None:
-        newest: datetime | None = await self._session.fetchval(
-            "SELECT max(told_at) FROM freshness WHERE org_id = $1 AND kind = $2", self._session.org_id, kind
-        )
+        newest: datetime | None
+        if kind == "facts" and not self._session.scope.is_all:
+            newest = await self._session.fetchval(
+                "SELECT max(told_at) FROM company_freshness WHERE org_id = $1", self._session.org_id
+            )
+        else:
+            newest = await self._session.fetchval(
+                "SELECT max(told_at) FROM freshness WHERE org_id = $1 AND kind = $2", self._session.org_id, kind
+            )
         return newest

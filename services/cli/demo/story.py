@@ -57,7 +57,13 @@ class Demo:
             database="demo",
             fixed_ports=False,
             say=lambda line: self._talk.print(f"[dim]{line}[/dim]"),
-            extra_env={"OUTRIDER_LEDGER_FOLD_SECONDS": str(FOLD_SECONDS)},
+            extra_env={
+                "OUTRIDER_LEDGER_FOLD_SECONDS": str(FOLD_SECONDS),
+                "PROVIDER_SYNC_ALLOW_LOOPBACK": "true",  # that is where the simulated providers are
+                "PROVIDER_SYNC_CALLS_PER_MINUTE": ",".join(
+                    f"{provider.name}=60000" for provider in PROVIDERS
+                ),  # a minute is all
+            },
         )
         try:
             async with AsyncExitStack() as stack:

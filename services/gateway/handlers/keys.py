@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,37 +12,49 @@ from libs.clock import now, rfc3339
 from libs.errors import Conflict, Invalid, NotFound
 from libs.ids import CompanyId, new_id, public_id
 from libs.messaging.work import UnitOfWork
-from libs.tenancy.roles import Role
+from libs.tenancy.roles import PERMISSIONS, Role
 from libs.web.cursors import Cursors, page
 from services.gateway import audit, keys
-from services.gateway.domain import Caller, check_grant, parse_company
+from services.gateway.domain import Caller, assumption_required, check_grant, parse_company
 from services.gateway.handlers.positions import id_position
 from services.gateway.keys import Peppers
 from services.gateway.repository.keys import Keys
 from services.gateway.repository.tenants import Companies
+from services.gateway.repository.users import Users
 from services.gateway.schemas import ApiKeyIn, ApiKeyOut, IssuedKeyOut, KeySecretOut, Page
 
 
 async def issue_key(work: UnitOfWork, caller: Caller, peppers: Peppers, wanted: ApiKeyIn) -> IssuedKeyOut:
     """Make an API key. The answer is the only place where it is ever shown.
 
+    Platform staff outside the org may make its first administrator's key, which it has to get from somebody; no other.
+
     Raises:
-        Forbidden: it would have more than the caller's.
+        Forbidden: it would have more than the caller's, or the org is not the caller's to go into.
         NotFound: a company that the org does not have.
     """
     companies = list(dict.fromkeys(parse_company(text) for text in wanted.company_ids))
-    check_grant(caller, wanted.role, companies, wanted.expires_at, now())
-    if companies and not await Companies(work.session).all_exist(companies):
-        raise Invalid("company_ids names a company that does not exist", pointer="/company_ids")
+    scopes = None if wanted.scopes is None else frozenset(wanted.scopes)
+    check_grant(caller, wanted.role, companies, wanted.expires_at, now(), scopes=scopes)
+    if caller.is_outside and (wanted.role is not Role.ORG_ADMIN or await _has_admin(work)):
+        raise assumption_required()
+    if companies and not await Companies(work.session).all_exist(companies, active=True):
+        raise Invalid("company_ids names a company that does not exist or is archived", pointer="/company_ids")
     return await add_key(
         work,
         peppers,
         name=wanted.name,
         role=wanted.role,
         companies=companies,
+        scopes=scopes,
         expires_at=wanted.expires_at,
         caller=caller,
     )
+
+
+async def _has_admin(work: UnitOfWork) -> bool:
+    """Whether somebody can make keys here. Of several who ask at once, one is told that nobody can."""
+    return await Keys(work.session).has_usable(Role.ORG_ADMIN) or await Users(work.session).has_active(Role.ORG_ADMIN)
 
 
 async def add_key(
@@ -52,6 +64,7 @@ async def add_key(
     name: str,
     role: Role,
     companies: Sequence[CompanyId] = (),
+    scopes: Collection[str] | None = None,
     expires_at: datetime | None = None,
     caller: Caller | None = None,
 ) -> IssuedKeyOut:
@@ -63,13 +76,14 @@ async def add_key(
         name=name,
         role=role,
         companies=companies,
+        scopes=scopes,
         secret_hmac=peppers.mac(peppers.newest, key_id, secret),
         pepper_version=peppers.newest,
         last4=text[-4:],
         expires_at=expires_at,
     )
     shown = _key(row)
-    granted = shown.model_dump(mode="json", include={"name", "role", "company_ids", "expires_at"})
+    granted = shown.model_dump(mode="json", include={"name", "role", "company_ids", "scopes", "expires_at"})
     await audit.record(work.session, caller, "key.issued", shown.id, granted)
     return IssuedKeyOut(**shown.model_dump(), key=text)
 
@@ -93,7 +107,10 @@ async def rotate_key(
     if found["revoked_at"] is not None or (found["expires_at"] is not None and found["expires_at"] <= moment):
         raise Conflict("this key has ended: make a new one", code="key_ended")
     companies = [CompanyId(company) for company in found["company_ids"]]
-    check_grant(caller, Role(found["role"]), companies, found["expires_at"], moment)
+    role = Role(found["role"])
+    # A permission that is no more was given once and gives nothing.
+    scopes = None if found["scopes"] is None else PERMISSIONS[role].intersection(found["scopes"])
+    check_grant(caller, role, companies, found["expires_at"], moment, scopes=scopes)
     if overlap_seconds and found["previous_ends_at"] is not None and found["previous_ends_at"] > moment:
         raise Conflict(
             f"this key has two secrets until {rfc3339(found['previous_ends_at'])}; overlap_seconds=0 ends both now",
@@ -156,6 +173,7 @@ def _key(row: asyncpg.Record) -> ApiKeyOut:
         name=row["name"],
         role=Role(row["role"]),
         company_ids=[public_id("cmp", company) for company in row["company_ids"]],
+        scopes=row["scopes"],
         last4=row["last4"],
         secrets=secrets,
         created_at=row["created_at"],

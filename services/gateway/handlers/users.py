@@ -12,7 +12,7 @@ from libs.clock import now
 from libs.errors import Conflict, Forbidden, Invalid, NotFound
 from libs.ids import CompanyId, new_id, public_id
 from libs.messaging.work import UnitOfWork
-from libs.tenancy.roles import COMPANY_ROLES, PERMISSIONS, Role
+from libs.tenancy.roles import COMPANY_ROLES, MACHINE_ROLES, PERMISSIONS, Role
 from libs.web.cursors import Cursors, page
 from services.gateway import audit
 from services.gateway.domain import Caller, check_role, parse_company
@@ -28,7 +28,7 @@ async def add_user(work: UnitOfWork, caller: Caller, wanted: UserIn) -> UserOut:
     Raises:
         Conflict: the org has a user with this subject.
         Forbidden: the user would have more than the caller.
-        Invalid: a company that the org does not have.
+        Invalid: a company that the org does not have, or a role that is for keys only.
     """
     companies = await _granted(work, caller, wanted.role, wanted.company_ids)
     user_id = new_id()
@@ -48,7 +48,7 @@ async def change_user(work: UnitOfWork, caller: Caller, user_id: UUID, wanted: U
     Raises:
         NotFound: the org has no such user.
         Forbidden: the user has, or would have, more than the caller.
-        Invalid: nothing is named, or a company that the org does not have.
+        Invalid: nothing is named, a company that the org does not have, or a role that is for keys only.
     """
     named = wanted.model_fields_set
     if not named:
@@ -116,15 +116,17 @@ async def list_users(work: UnitOfWork, cursors: Cursors, *, after: str | None, l
 async def _granted(work: UnitOfWork, caller: Caller, role: Role, named: Iterable[str]) -> list[CompanyId]:
     companies = list(dict.fromkeys(parse_company(text) for text in named))
     _check_access(caller, role, companies)
-    if companies and not await Companies(work.session).all_exist(companies):
-        raise Invalid("company_ids names a company that does not exist", pointer="/company_ids")
+    if companies and not await Companies(work.session).all_exist(companies, active=True):
+        raise Invalid("company_ids names a company that does not exist or is archived", pointer="/company_ids")
     return companies
 
 
 def _check_access(caller: Caller, role: Role, companies: Sequence[CompanyId]) -> None:
     check_role(caller, role, companies)
-    if caller.principal.expires_at is not None:
-        raise Forbidden("a key that expires cannot give access that does not")
+    if role in MACHINE_ROLES:
+        raise Invalid(f"the role {role.value} is for API keys only: give it to a key", pointer="/role")
+    if caller.expires_at is not None:
+        raise Forbidden("access that ends (a key's, an assumed organization's) cannot give access that does not")
 
 
 def _check_reach(caller: Caller, found: asyncpg.Record) -> None:

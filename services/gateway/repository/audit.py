@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
@@ -30,25 +31,13 @@ class AuditRows:
         )
         return None if row is None else (row["position"], row["hash"])
 
-    async def append(
-        self,
-        position: int,
-        *,
-        at: datetime,
-        actor: str,
-        action: str,
-        outcome: str,
-        object: str,
-        details: str,
-        request_id: str,
-        previous_hash: bytes,
-        hash: bytes,
-    ) -> None:
-        await self._session.execute(
+    async def append(self, rows: Sequence[tuple[Any, ...]], position: int, hash: bytes) -> None:
+        """Rows as the table has their columns, and what the head is then."""
+        await self._session.executemany(
             "INSERT INTO audit_log (org_id, position, at, actor, action, outcome, object, details, request_id, "
             "previous_hash, hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            self._session.org_id, position, at, actor, action, outcome, object, details, request_id, previous_hash, hash,
-        )  # fmt: skip
+            [(self._session.org_id, *row) for row in rows],
+        )
         await self._session.execute(
             "UPDATE audit_heads SET position = $2, hash = $3 WHERE org_id = $1", self._session.org_id, position, hash
         )

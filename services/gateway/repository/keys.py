@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -38,7 +38,8 @@ class KnownKey:
 async def look_up_key(database: Database, key_id: UUID) -> KnownKey | None:
     """The key with this id, of whatever org."""
     async with database.transaction() as transaction:
-        row = await transaction.driver.fetchrow("SELECT * FROM api_key_v2($1)", key_id)
+        await transaction.as_service()
+        row = await transaction.driver.fetchrow("SELECT * FROM api_key_v4($1)", key_id)
     if row is None:
         return None
     principal = Principal(
@@ -47,6 +48,7 @@ async def look_up_key(database: Database, key_id: UUID) -> KnownKey | None:
         home=OrgId(row["org_id"]),
         companies=frozenset(CompanyId(company) for company in row["company_ids"]),
         expires_at=row["expires_at"],
+        scopes=None if row["scopes"] is None else frozenset(row["scopes"]),
     )
     stored = [StoredSecret(row["secret_hmac"], row["pepper_version"])]
     if row["previous_hmac"] is not None:
@@ -65,6 +67,7 @@ class Keys:
         name: str,
         role: Role,
         companies: Sequence[CompanyId],
+        scopes: Collection[str] | None,
         secret_hmac: bytes,
         pepper_version: int,
         last4: str,
@@ -72,10 +75,10 @@ class Keys:
     ) -> asyncpg.Record:
         row = await self._session.fetchrow(
             "INSERT INTO api_keys (org_id, id, name, role, company_ids, secret_hmac, pepper_version, last4, created_at, "
-            "expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+            "expires_at, scopes) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) "
             "RETURNING *",
             self._session.org_id, key_id, name, role.value, list(companies), secret_hmac, pepper_version, last4, now(),
-            expires_at,
+            expires_at, None if scopes is None else sorted(scopes),
         )  # fmt: skip
         assert row is not None
         return row
@@ -128,12 +131,15 @@ class Keys:
         )
 
     async def has_usable(self, role: Role) -> bool:
-        """Whether a live key of this role exists; whoever asks at the same time waits until this transaction is over."""
+        """Whether a live key of this role exists that can make keys.
+
+        Whoever asks at the same time waits until this transaction is over.
+        """
         await self._session.execute("SELECT pg_advisory_xact_lock(hashtext('gateway first key'))")
         return bool(
             await self._session.fetchval(
                 "SELECT EXISTS (SELECT FROM api_keys WHERE org_id = $1 AND role = $2 AND revoked_at IS NULL "
-                "AND (expires_at IS NULL OR expires_at > $3))",
+                "AND (expires_at IS NULL OR expires_at > $3) AND (scopes IS NULL OR 'keys:write' = ANY(scopes)))",
                 self._session.org_id,
                 role.value,
                 now(),

@@ -33,6 +33,28 @@ class Organizations:
             "SELECT * FROM organizations WHERE $1::uuid IS NULL OR org_id > $1 ORDER BY org_id LIMIT $2", after, limit
         )
 
+    async def find(self) -> asyncpg.Record | None:
+        return await self._session.fetchrow("SELECT * FROM organizations WHERE org_id = $1", self._session.org_id)
+
+    async def locked(self) -> asyncpg.Record | None:
+        """The org, which nobody else can change until this transaction is over."""
+        return await self._session.fetchrow(
+            "SELECT * FROM organizations WHERE org_id = $1 FOR UPDATE", self._session.org_id
+        )
+
+    async def change(self, status: str, reason: str | None) -> asyncpg.Record:
+        """A new revision. `reason` is why it is suspended, None when it is not."""
+        row = await self._session.fetchrow(
+            """
+            UPDATE organizations SET status = $2, revision = revision + 1, suspended_reason = $3,
+              suspended_at = CASE WHEN $2 = 'suspended' THEN coalesce(suspended_at, $4) END
+            WHERE org_id = $1 RETURNING *
+            """,
+            self._session.org_id, status, reason, now(),
+        )  # fmt: skip
+        assert row is not None
+        return row
+
     async def exists(self) -> bool:
         return bool(
             await self._session.fetchval(
@@ -66,10 +88,28 @@ class Companies:
             limit,
         )
 
-    async def all_exist(self, companies: Sequence[CompanyId]) -> bool:
+    async def locked(self, company_id: CompanyId) -> asyncpg.Record | None:
+        """The company, which nobody else can change until this transaction is over."""
+        return await self._session.fetchrow(
+            "SELECT * FROM companies WHERE org_id = $1 AND company_id = $2 FOR UPDATE", self._session.org_id, company_id
+        )
+
+    async def archive(self, company_id: CompanyId) -> asyncpg.Record:
+        row = await self._session.fetchrow(
+            "UPDATE companies SET status = 'archived' WHERE org_id = $1 AND company_id = $2 RETURNING *",
+            self._session.org_id,
+            company_id,
+        )
+        assert row is not None
+        return row
+
+    async def all_exist(self, companies: Sequence[CompanyId], *, active: bool = False) -> bool:
+        """With `active` archived ones do not count."""
         found = await self._session.fetchval(
-            "SELECT count(*) FROM companies WHERE org_id = $1 AND company_id = ANY($2::uuid[])",
+            "SELECT count(*) FROM companies WHERE org_id = $1 AND company_id = ANY($2::uuid[]) "
+            "AND (NOT $3 OR status = 'active')",
             self._session.org_id,
             list(companies),
+            active,
         )
         return bool(found == len(set(companies)))

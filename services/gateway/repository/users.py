@@ -27,7 +27,8 @@ class KnownMember:
 async def look_up_members(database: Database, subject: str) -> tuple[KnownMember, ...]:
     """What the person with this subject is, in whatever org; oldest org first."""
     async with database.transaction() as transaction:
-        rows = await transaction.driver.fetch("SELECT * FROM memberships_v1($1) ORDER BY org_id", subject)
+        await transaction.as_service()
+        rows = await transaction.driver.fetch("SELECT * FROM memberships_v2($1) ORDER BY org_id", subject)
     return tuple(
         KnownMember(
             Principal(
@@ -65,6 +66,16 @@ class Users:
             self._session.org_id, user_id, role.value, list(companies), moment,
         )  # fmt: skip
         return True
+
+    async def has_active(self, role: Role) -> bool:
+        return bool(
+            await self._session.fetchval(
+                "SELECT EXISTS (SELECT FROM users u JOIN memberships m ON (m.org_id, m.user_id) = (u.org_id, u.id) "
+                "WHERE u.org_id = $1 AND u.status = 'active' AND m.role = $2)",
+                self._session.org_id,
+                role.value,
+            )
+        )
 
     async def find(self, user_id: UUID) -> asyncpg.Record | None:
         rows = await self.page(after=None, limit=1, only=user_id)

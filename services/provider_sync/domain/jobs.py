@@ -14,9 +14,16 @@ from libs.ids import AccountId
 
 class JobKind(StrEnum):
     REGISTER_WEBHOOK = "register_webhook"
+    REMOVE_WEBHOOK = "remove_webhook"
+    END_TOKEN = "end_token"  # noqa: S105 - a kind of job
     SNAPSHOT = "snapshot"
     REPAIR = "repair"
     READ_BACK = "read_back"
+
+    @property
+    def is_live(self) -> bool:
+        """Somebody waits for it: it may spend what bulk work must leave."""
+        return self in (JobKind.REGISTER_WEBHOOK, JobKind.READ_BACK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,7 @@ class Wish:
     key: str
     payload: Mapping[str, Any]
     cause: Envelope
+    due_in_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import orjson
+from pydantic import SecretStr
 
 from libs.clock import now
 from libs.contracts.events import ProviderAccountChangedV1, WebhookEndpointChangedV1
 from libs.errors import Invalid, NotFound
 from libs.ids import AccountId, CompanyId, new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
+from libs.outbound.addresses import AddressRefused, check_url, is_loopback
 from libs.providers.registry import Provider
 from libs.web.cursors import Cursors, page
 from services.provider_sync.domain.accounts import Account
+from services.provider_sync.handlers.rotations import mint
 from services.provider_sync.repository.accounts import (
     AccountRepository,
     CompanyRepository,
@@ -36,16 +37,17 @@ async def open_account(
     *,
     providers: Mapping[str, Provider],
     sealer: Sealer,
-    base_url_hosts: frozenset[str],
+    allow_loopback: bool,
 ) -> AccountOut:
     """Keep a new account and mint the address to which its provider will post.
 
-    Publishes ProviderAccountChangedV1 and WebhookEndpointChangedV1; once the door has opened the endpoint, its URL is
-    registered at the provider. The URL's token is kept sealed, and the door gets its hash only.
+    Publishes ProviderAccountChangedV1, WebhookEndpointChangedV1 and ActionPerformedV1. Once the door has opened the
+    endpoint, its URL is registered at the provider. The URL's token is kept sealed, and the door gets its hash only.
 
     Raises:
         Invalid: an unknown provider or company, credentials other than the provider wants, a base URL that is forbidden
             or missing, sub-accounts at a provider that has none.
+        KeysUnavailable: there is no key to seal with.
     """
     provider = providers.get(body.provider)
     if provider is None:
@@ -61,23 +63,22 @@ async def open_account(
         provider=provider.name,
         channel=provider.channel.value,
         company_id=_company(body.company_id, "/company_id"),
-        base_url=_checked_base_url(body.base_url, provider, base_url_hosts),
+        base_url=_checked_base_url(body.base_url, provider, allow_loopback=allow_loopback),
         clients={
             client: _company(company, f"/client_companies/{client}")
             for client, company in body.client_companies.items()
         },
     )
-    credentials = _checked_credentials(body, provider)
+    credentials = checked_credentials(body.credentials, provider)
     await _check_companies(account, work)
     accounts = AccountRepository(work.session)
-    sealed = sealer.seal(credentials, table="accounts", row_id=account.id, org_id=work.org_id)
+    sealed = await sealer.seal(credentials, work.session, table="accounts", row_id=account.id)
     await accounts.insert(account, name=body.name, credentials=sealed)
     endpoint_id = new_id()
-    token = f"{endpoint_id.hex}_{secrets.token_urlsafe(32)}"
-    token_sha256 = hashlib.sha256(token.encode()).hexdigest()
-    sealed = sealer.seal(token, table="endpoints", row_id=endpoint_id, org_id=work.org_id)
-    endpoint = Endpoint(endpoint_id, account.id, "pending", sealed)
-    await EndpointRepository(work.session).insert(endpoint, token_sha256=token_sha256)
+    token, token_sha256 = mint(endpoint_id)
+    sealed = await sealer.seal(token, work.session, table="endpoints", row_id=endpoint_id)
+    endpoint = Endpoint(endpoint_id, account.id, "pending", sealed, endpoint_id)
+    await EndpointRepository(work.session).insert(endpoint, token_sha256=token_sha256, last4=token[-4:])
     work.publish(
         ProviderAccountChangedV1.model_validate(
             {
@@ -101,6 +102,8 @@ async def open_account(
         ),
         company_id=account.company_id,
     )
+    opened = {"provider": account.provider, "company_id": public_id("cmp", account.company_id)}
+    work.audit("account.opened", public_id("acc", account.id), opened, company_id=account.company_id)
     row = await accounts.find_shown(account.id)
     assert row is not None
     return _shown(row)
@@ -137,19 +140,19 @@ def _company(text: str, pointer: str) -> CompanyId:
 async def _check_companies(account: Account, work: UnitOfWork) -> None:
     wanted = {"/company_id": account.company_id}
     wanted |= {f"/client_companies/{client}": company for client, company in account.clients.items()}
-    known = await CompanyRepository(work.session).known(wanted.values())
+    usable = await CompanyRepository(work.session).open(wanted.values())
     for pointer, company in wanted.items():
-        if company not in known:
+        if company not in usable:
             raise Invalid(
-                f"{public_id('cmp', company)} is no company of this organization, or so new that word of it is still on "
-                "its way: then try again",
+                f"{public_id('cmp', company)} is no company of this organization, or is archived, or so new that word of "
+                "it is still on its way: then try again",
                 pointer=pointer,
             )
 
 
-def _checked_credentials(body: NewAccount, provider: Provider) -> str:
-    """The credentials as JSON."""
-    given = {name: secret.get_secret_value() for name, secret in body.credentials.items()}
+def checked_credentials(credentials: Mapping[str, SecretStr], provider: Provider) -> str:
+    """The credentials as JSON. Raises Invalid: other than the provider wants."""
+    given = {name: secret.get_secret_value() for name, secret in credentials.items()}
     if set(given) != set(provider.credential_fields):
         wanted = ", ".join(provider.credential_fields)
         raise Invalid(f"credentials of {provider.name} are exactly: {wanted}", pointer="/credentials")
@@ -159,7 +162,8 @@ def _checked_credentials(body: NewAccount, provider: Provider) -> str:
     return orjson.dumps(given).decode()
 
 
-def _checked_base_url(given: str | None, provider: Provider, hosts: frozenset[str]) -> str | None:
+def _checked_base_url(given: str | None, provider: Provider, *, allow_loopback: bool) -> str | None:
+    """What it resolves to is judged at every call, see libs.outbound."""
     if given is None:
         if provider.needs_base_url:
             raise Invalid(
@@ -168,15 +172,12 @@ def _checked_base_url(given: str | None, provider: Provider, hosts: frozenset[st
             )
         return None
     try:
-        url = urlsplit(given)
-        host, _ = url.hostname, url.port
-    except ValueError:
-        host, url = None, urlsplit("")
-    allowed = hosts | {urlsplit(provider.default_base_url).hostname}
-    if url.scheme not in ("http", "https") or url.username or url.query or url.fragment or host not in allowed:
-        raise Invalid(
-            "base_url is not an http(s) address on a host that PROVIDER_SYNC_BASE_URL_HOSTS allows", pointer="/base_url"
-        )
+        check_url(given, allow_loopback=allow_loopback)
+    except AddressRefused as refusal:
+        raise Invalid(f"base_url: {refusal}", pointer="/base_url") from None
+    host, own = httpx.URL(given).host, httpx.URL(provider.default_base_url).host
+    if not provider.needs_base_url and host != own and not (allow_loopback and is_loopback(host)):
+        raise Invalid(f"base_url: {provider.name} answers at {own} only, so leave it out", pointer="/base_url")
     return given
 
 
@@ -193,8 +194,15 @@ def _shown(row: asyncpg.Record) -> AccountOut:
         },
         workspace_external_id=row["workspace_external_id"],
         status=row["status"],
+        status_reason=row["status_reason"],
+        paused_until=row["paused_until"],
+        pause_reason=row["pause_reason"] if row["paused_until"] else None,
+        revision=row["revision"],
         webhook_endpoint=WebhookEndpointOut(
-            status=row["endpoint_status"], error=row["endpoint_error"], last_webhook_at=row["last_webhook_at"]
+            id=None if row["endpoint_id"] is None else public_id("whe", row["endpoint_id"]),
+            status=row["endpoint_status"],
+            error=row["endpoint_error"],
+            last_webhook_at=row["last_webhook_at"],
         ),
         created_at=row["created_at"],
     )

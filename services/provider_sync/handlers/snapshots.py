@@ -32,11 +32,11 @@ async def wanted_campaign(job: Job, work: UnitOfWork) -> str | None:
     """The provider's id of the campaign that is asked about; None: all of the account's.
 
     Raises:
-        ContractViolated: a campaign that we do not have.
+        ContractViolated: a campaign that the account does not have. Another account's may be another company's.
     """
     if job.payload["campaign_id"] is None:
         return None
-    found = await HeldMessages(work.session).external_id(UUID(job.payload["campaign_id"]))
+    found = await HeldMessages(work.session).external_id(UUID(job.payload["campaign_id"]), job.account_id)
     if found is None:
         raise ContractViolated("a snapshot is asked for of a campaign that is not known here")
     return found

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from uuid import UUID
 
 from libs.contracts.events import WebhookReceivedV1
 from libs.errors import ContractViolated, TenantMismatch
@@ -16,33 +14,43 @@ from libs.providers.sightings import ReadBack, Source
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import JobKind, Wish
 from services.provider_sync.domain.statements import Told
-from services.provider_sync.handlers import workspaces
+from services.provider_sync.handlers import rotations, workspaces
 from services.provider_sync.handlers.facts import record
-from services.provider_sync.repository.accounts import AccountRepository, EndpointRepository
+from services.provider_sync.handlers.judging import Judge
+from services.provider_sync.repository.accounts import AccountRepository, EndpointRepository, Heard
 from services.provider_sync.repository.jobs import JobRepository
 from services.provider_sync.repository.unknown import Count, UnknownWebhookRepository
+from services.provider_sync.sealing import Sealer
 
 
 async def apply_webhooks(
-    events: Sequence[WebhookReceivedV1], work: UnitOfWork, *, providers: Mapping[str, Provider]
+    events: Sequence[WebhookReceivedV1], work: UnitOfWork, *, providers: Mapping[str, Provider], sealer: Sealer
 ) -> None:
     """Turn one org's webhooks into facts.
 
     Publishes `*.recorded` events for what is new. A payload without a provider time states nothing: it asks for a
     read-back, if the provider can be read there. A type that we do not know is counted, as is a wish that cannot be
-    fulfilled; the bytes are kept by the door.
+    fulfilled; the bytes are kept by the door. What lacks the proof that its endpoint requires is withheld.
 
     Raises:
         TenantMismatch: the account is none of this org's, or the payload names another workspace than the account's.
         ContractViolated: the bytes are no webhook of this provider.
     """
-    accounts = await AccountRepository(work.session).find_all({AccountId(event.account_id) for event in events})
+    accounts, judged = await AccountRepository(work.session).find_all_judged(
+        {AccountId(event.account_id) for event in events}
+    )
+    judge = Judge(judged, providers, sealer, work.session)
     told: list[Told] = []
     wishes: list[Wish] = []
     unknown: dict[tuple[AccountId, str], Count] = {}
-    newest: dict[UUID, datetime] = {}
+    heard: list[Heard] = []
     for event in events:
         account = _account(accounts, event)
+        verdict, refused = await judge(event)
+        if refused is not None:
+            work.withhold(event, refused)
+            heard.append(Heard(event.endpoint_id, None, None, verdict, event.source_listed))
+            continue
         provider = providers[account.provider]
         reading = provider.webhooks.read_webhook(event.body)
         workspaces.check(account, reading)
@@ -52,13 +60,15 @@ async def apply_webhooks(
         if not reading.recognized or None in asked:
             at = event.received_at
             unknown.setdefault((account.id, reading.event_type), Count(0, at, at)).add(at)
-        newest[event.endpoint_id] = max(event.envelope.time, newest.get(event.endpoint_id, event.envelope.time))
+        token_id = event.token_id or event.endpoint_id  # the first has the endpoint's id
+        heard.append(Heard(event.endpoint_id, token_id, event.envelope.time, verdict, event.source_listed))
     await record(told, work)
     await JobRepository(work.session).ask_again(wishes)
     if unknown:
         await UnknownWebhookRepository(work.session).add(unknown)
     # Last: all webhooks of an account meet in this row, and hold it until they commit.
-    await EndpointRepository(work.session).note_webhooks(newest)
+    noted = await EndpointRepository(work.session).note_webhooks(heard)
+    await rotations.note_uses(heard, noted, work, events[0].envelope)
 
 
 def _account(accounts: Mapping[AccountId, Account], event: WebhookReceivedV1) -> Account:

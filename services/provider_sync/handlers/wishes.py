@@ -19,20 +19,21 @@ async def ask_for_registrations(events: Sequence[WebhookEndpointReadyV1], work: 
     Raises:
         TenantMismatch: the endpoint is none of this org's.
     """
-    causes = {event.endpoint_id: event.envelope for event in events}
+    causes = {(event.endpoint_id, event.token_id or event.endpoint_id): event.envelope for event in events}
     accounts = await EndpointRepository(work.session).make_ready(causes)
-    if len(accounts) < len(causes):
+    if not {endpoint_id for endpoint_id, _ in causes} <= set(accounts):
         raise TenantMismatch("an endpoint became ready that this organization does not have")
     await JobRepository(work.session).ask(
         [
             Wish(
-                account_id=account_id,
+                account_id=accounts[endpoint_id],
                 kind=JobKind.REGISTER_WEBHOOK,
-                key=f"register_webhook:{endpoint_id}",
-                payload={"endpoint_id": str(endpoint_id)},
-                cause=causes[endpoint_id],
+                # The first token has the endpoint's id, and was asked for under it before there were others.
+                key=f"register_webhook:{token_id}",
+                payload={"endpoint_id": str(endpoint_id), "token_id": str(token_id)},
+                cause=cause,
             )
-            for endpoint_id, account_id in accounts.items()
+            for (endpoint_id, token_id), cause in causes.items()
         ]
     )
 

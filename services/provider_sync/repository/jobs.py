@@ -9,7 +9,7 @@ import orjson
 
 from libs.contracts import envelope as envelopes
 from libs.database.engine import TenantSession, Transaction
-from libs.ids import OrgId, new_id
+from libs.ids import AccountId, OrgId, new_id
 from services.provider_sync.domain.jobs import Job, JobKind, Wish
 
 
@@ -20,6 +20,12 @@ class JobRepository:
     async def ask(self, wishes: Sequence[Wish]) -> None:
         """Keep wishes once: one that is known already is not done again."""
         await self._insert(wishes, "DO NOTHING")
+
+    async def ask_by(self, wishes: Sequence[Wish]) -> None:
+        """Keep wishes once, like `ask`; one that is due later is due when it is asked for now."""
+        await self._insert(
+            wishes, "DO UPDATE SET due_at = least(known.due_at, excluded.due_at) WHERE known.state = 'due'"
+        )
 
     async def ask_again(self, wishes: Sequence[Wish]) -> None:
         """Keep wishes to be done (once more) from now on: one that is due is not doubled, one that runs runs again."""
@@ -39,12 +45,12 @@ class JobRepository:
             return
         await self._session.execute(
             f"""
-            INSERT INTO sync_jobs AS known (org_id, id, account_id, kind, key, payload, cause)
-            SELECT $1, r.id, r.account_id, r.kind, r.key, r.payload::jsonb, r.cause
-            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[])
-              AS r (id, account_id, kind, key, payload, cause)
+            INSERT INTO sync_jobs AS known (org_id, id, account_id, kind, key, payload, cause, due_at)
+            SELECT $1, r.id, r.account_id, r.kind, r.key, r.payload::jsonb, r.cause, now() + r.due_in * interval '1 second'
+            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::float8[])
+              AS r (id, account_id, kind, key, payload, cause, due_in)
             ON CONFLICT (org_id, key) {on_conflict}
-            """,  # noqa: S608 - one of the two texts above
+            """,  # noqa: S608 - one of the texts above
             self._session.org_id,
             [new_id() for _ in ordered],
             [wish.account_id for wish in ordered],
@@ -52,10 +58,14 @@ class JobRepository:
             [wish.key for wish in ordered],
             [orjson.dumps(wish.payload).decode() for wish in ordered],
             [wish.cause.raw for wish in ordered],
+            [wish.due_in_seconds for wish in ordered],
         )
 
     async def take(self, lease_seconds: float) -> Job | None:
-        """Take the job that is due longest; of an account at most one at a time, for its budget is one."""
+        """Take the job that is due longest; of an account at most one at a time, for its budget is one.
+
+        An account that is not active, or is left alone for a while, has none to do. orgs_with_due_jobs_v3 says the same.
+        """
         row = await self._session.fetchrow(
             """
             UPDATE sync_jobs j SET state = 'running', takes = takes + 1, attempts = attempts + 1, changed_at = now(),
@@ -66,6 +76,10 @@ class JobRepository:
                 AND (i.state = 'due' OR i.lease_until < now())
                 AND NOT EXISTS (SELECT 1 FROM sync_jobs o WHERE o.org_id = $1 AND o.account_id = i.account_id
                                 AND o.state = 'running' AND o.lease_until >= now())
+                AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.org_id = $1 AND a.id = i.account_id
+                                AND a.status <> 'active')
+                AND NOT EXISTS (SELECT 1 FROM account_budgets b WHERE b.org_id = $1 AND b.account_id = i.account_id
+                                AND b.paused_until > now())
               ORDER BY i.due_at, i.id LIMIT 1 FOR UPDATE SKIP LOCKED)
             RETURNING j.id, j.account_id, j.kind, j.payload::text AS payload, j.cause, j.wanted, j.takes, j.attempts
             """,
@@ -113,10 +127,35 @@ class JobRepository:
         )
         return done == 1
 
+    async def postpone(self, job: Job, *, in_seconds: float, reason: str) -> bool:
+        """Give the job back as if it had not been taken. False when it is in other hands."""
+        done = await self._session.execute(
+            """
+            UPDATE sync_jobs SET state = 'due', attempts = attempts - 1, lease_until = NULL, error = $5, changed_at = now(),
+              due_at = now() + $4 * interval '1 second'
+            WHERE org_id = $1 AND id = $2 AND takes = $3 AND state = 'running'
+            """,
+            self._session.org_id,
+            job.id,
+            job.takes,
+            in_seconds,
+            reason,
+        )
+        return done == 1
+
+    async def hasten(self, account_id: AccountId) -> None:
+        """What waits for this account is due now."""
+        await self._session.execute(
+            "UPDATE sync_jobs SET due_at = now() WHERE org_id = $1 AND account_id = $2 AND state = 'due'",
+            self._session.org_id,
+            account_id,
+        )
+
 
 async def orgs_with_due_jobs(transaction: Transaction, most: int) -> list[OrgId]:
-    """Orgs that have work, in random order; their ids and nothing else."""
-    rows = await transaction.driver.fetch("SELECT org_id FROM orgs_with_due_jobs($1) AS org_id", most)
+    """Orgs that have work and are served, in random order; their ids and nothing else."""
+    await transaction.as_service()
+    rows = await transaction.driver.fetch("SELECT org_id FROM orgs_with_due_jobs_v3($1) AS org_id", most)
     return [OrgId(row["org_id"]) for row in rows]
 
 

@@ -47,9 +47,12 @@ class HeldMessages:
         )
         return {row["id"]: row["company_id"] for row in rows}
 
-    async def external_id(self, campaign_id: UUID) -> str | None:
-        """The provider's id of one of our campaigns."""
+    async def external_id(self, campaign_id: UUID, account_id: UUID) -> str | None:
+        """The provider's id of one of the account's campaigns."""
         found = await self._session.fetchval(
-            "SELECT external_id FROM campaigns WHERE org_id = $1 AND id = $2", self._session.org_id, campaign_id
+            "SELECT external_id FROM campaigns WHERE org_id = $1 AND id = $2 AND account_id = $3",
+            self._session.org_id,
+            campaign_id,
+            account_id,
         )
         return found if isinstance(found, str) else None

@@ -20,7 +20,7 @@ from libs.contracts.events import (
 )
 from libs.errors import ContractViolated, TenantMismatch
 from libs.messaging.work import UnitOfWork
-from services.reconciliation.domain import (
+from services.reconciliation.domain.runs import (
     Part,
     State,
     Step,

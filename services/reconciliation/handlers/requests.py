@@ -7,14 +7,12 @@ from uuid import UUID
 
 from libs.clock import now, rfc3339
 from libs.contracts.events import SnapshotRequestedV1
-from libs.errors import Conflict, NotFound, Unsupported
+from libs.errors import Conflict, NotFound
 from libs.ids import new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
-from libs.providers.capabilities import Snapshots
-from libs.providers.registry import PROVIDERS
 from libs.web.cursors import Cursors, page
-from services.reconciliation.domain import Keys, State
-from services.reconciliation.repository.accounts import AccountRepository
+from services.reconciliation.domain.runs import Keys, State
+from services.reconciliation.handlers.accounts import comparable_account
 from services.reconciliation.repository.drifts import Drift, DriftRepository
 from services.reconciliation.repository.runs import Run, RunRepository
 from services.reconciliation.schemas import (
@@ -32,24 +30,21 @@ from services.reconciliation.schemas import (
 async def start_run(body: StartIn, work: UnitOfWork, *, principal: str) -> RunOut:
     """Begin to compare an account, or one campaign of it, with its provider.
 
-    Publishes SnapshotRequestedV1.
+    Publishes SnapshotRequestedV1 and ActionPerformedV1.
 
     Raises:
         NotFound: the caller has no such account.
         Unsupported: its provider cannot list what it holds; the message names it.
-        Conflict: a run of the same account and campaign is active; the message names it.
+        Conflict: a run of the same account and campaign is active, the message names it; or the organization is suspended.
     """
-    account_id = parse_public_id("acc", body.account_id)
-    campaign_id = None if body.campaign_id is None else parse_public_id("cam", body.campaign_id)
-    account = await AccountRepository(work.session).find(account_id)
-    if account is None:
-        raise NotFound("there is no acc_ object with this id")  # as parse_public_id says it: they must look the same
-    provider = PROVIDERS.get(account.provider)  # None: an account of another build, whose service may know it
-    if provider is not None and not provider.offers(Snapshots):
-        raise Unsupported(
-            f"{account.provider} accounts cannot be compared: the provider offers no {Snapshots.__name__}",
-            pointer="/account_id",
+    if work.session.is_suspended:
+        raise Conflict(
+            "the organization is suspended: nothing is asked of its providers until it is resumed",
+            code="organization_suspended",
         )
+    account = await comparable_account(body.account_id, work)
+    account_id = account.account_id
+    campaign_id = None if body.campaign_id is None else parse_public_id("cam", body.campaign_id)
     runs, run_id = RunRepository(work.session), new_id()
     added = await runs.add(
         run_id, account_id=account_id, company_id=account.company_id, campaign_id=campaign_id,
@@ -63,6 +58,10 @@ async def start_run(body: StartIn, work: UnitOfWork, *, principal: str) -> RunOu
         SnapshotRequestedV1(run_id=run_id, pass_number=1, account_id=account_id, campaign_id=campaign_id),
         company_id=account.company_id,
     )
+    started = {"account_id": public_id("acc", account_id), "dry_run": body.dry_run}
+    if campaign_id is not None:
+        started["campaign_id"] = public_id("cam", campaign_id)
+    work.audit("reconciliation.started", public_id("rec", run_id), started, company_id=account.company_id)
     return _run_out(await _get(runs, run_id))
 
 

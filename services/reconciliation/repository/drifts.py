@@ -13,7 +13,7 @@ import orjson
 from libs.contracts.events import SnapshotCapturedV1
 from libs.database.engine import TenantSession
 from libs.ids import CompanyId
-from services.reconciliation.domain import Difference, Keys, differences_of, drift_id
+from services.reconciliation.domain.runs import Difference, Keys, differences_of, drift_id
 
 _SHOWN_KEYS = 100
 

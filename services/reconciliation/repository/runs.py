@@ -14,7 +14,7 @@ import orjson
 from libs.contracts.events import SnapshotCapturedV1, SyncCompletedV1
 from libs.database.engine import TenantSession
 from libs.ids import CompanyId
-from services.reconciliation.domain import Answer, Difference, Part, State, differences_of
+from services.reconciliation.domain.runs import Answer, Difference, Part, State, differences_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

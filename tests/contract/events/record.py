@@ -24,6 +24,7 @@ SAMPLES = Path(__file__).parent / "samples"
 NOON = datetime(2026, 11, 20, 12, 0, 0, 123000, UTC)
 _SPACE = UUID("6f1d1f5e-0000-4000-8000-000000000000")
 _TEXTS = {
+    "allowed_sources": "192.0.2.0/24",
     "campaign_external_id": "4711",
     "channel": "email",
     "consumer": "analytics.facts",
@@ -39,6 +40,7 @@ _TEXTS = {
     "provider": "smartlead",
     "provider_hash": "9f86d081884c7d659a2feaa0c55ad015",
     "service": "provider-sync",
+    "signature_headers": '{"x-smartlead-signature": "sha256=00"}',
     "source": "webhook",
     "state": "done",
     "time_zone": "Europe/Berlin",
@@ -99,7 +101,7 @@ def _value(name: str, kind: Any, *, full: bool) -> Any:
         inner = parts[:1] if Ellipsis in parts else parts
         return tuple(_value(name, part, full=full) for part in inner)
     if origin is dict:
-        return {"category": "Interested"}
+        return {"deliveries": 3} if parts[1] is int else {"category": "Interested"}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return _fields(kind, full=full)
     plain = {

@@ -18,6 +18,7 @@ from libs.contracts import compatibility, documents
 from libs.contracts.event import Event, registry
 from libs.errors import Conflict, Invalid
 from libs.state import CHECKOUT
+from services.cli import openapi
 from services.cli.main import app
 from tests.contract.events.record import SAMPLES
 
@@ -290,6 +291,7 @@ def test_no_field_of_ours_can_go_unnoticed(event: type[Event]) -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     documents.write(tmp_path / "contracts")
+    shutil.copy(COMMITTED / openapi.FILE, tmp_path / "contracts")
     return tmp_path / "contracts"
 
 

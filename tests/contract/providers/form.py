@@ -1,4 +1,4 @@
-"""The JSON form of a Reading in the corpus: every field that states something, nothing that does not.
+"""The JSON form of what adapters answer, for the corpora: every field that states something, nothing that does not.
 
 None, empty tuples, `channel: email` and `recognized: true` are left out; times are RFC 3339 with six digits.
 """
@@ -6,7 +6,8 @@ None, empty tuples, `channel: email` and `recognized: true` are left out; times 
 from __future__ import annotations
 
 import dataclasses
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, time
 from enum import Enum
 
 from libs.clock import rfc3339
@@ -25,8 +26,14 @@ def as_json(value: object) -> object:
         return rfc3339(value)
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, tuple):
+    if isinstance(value, time):
+        return value.isoformat("minutes")
+    if isinstance(value, frozenset):
+        return sorted(as_json(item) for item in value)  # type: ignore[type-var]
+    if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(as_json(name)): as_json(item) for name, item in value.items()}
     return value
 
 

@@ -17,6 +17,13 @@ _COMPANIES = (
 _TITLES = ("Head of Ops", "Plant Manager", "Buyer", "Maintenance Lead")
 _CAMPAIGN_NAMES = ("Q3 Ops Leaders", "Leeds lines", "Spare parts", "Night crews", "Second site")
 _SUBJECTS = ("Leeds line changeover", "A spare part idea", "Your night crew", "Pumps in stock")
+DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+OFFICE_HOURS: dict[str, object] = {
+    **{day: day not in ("saturday", "sunday") for day in DAYS},
+    "start_time": "09:00",
+    "end_time": "17:00",
+    "timezone": "America/New_York",
+}
 _WAITS_DAYS = (2, 3, 1)  # after each step; the last leads nowhere, yet 0 is refused
 
 
@@ -30,6 +37,8 @@ class Step:
     subject: str
     body: str
     parent_id: int | None = None
+    threads: bool = False
+    is_active: bool = True
     variants: list[Step] = field(default_factory=list)
 
     @property
@@ -59,12 +68,19 @@ class Lead:
     title: str
     created_at: datetime
     status: str = "unverified"
+    notes: str | None = None
+    variables: dict[str, str] | None = None  # None: those of the people that the simulator made up
     was_contacted_before: bool = False  # by a campaign that is gone: then no first contact is told any more
     tag_ids: list[int] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         return f"{self.first_name} {self.last_name}"
+
+    @property
+    def custom_variables(self) -> list[dict[str, object]]:
+        told = {"hook": f"new site of {self.company}"} if self.variables is None else self.variables
+        return [{"name": name, "value": value} for name, value in told.items()]
 
     @property
     def key(self) -> str:
@@ -95,10 +111,14 @@ class InboxRow:
     mail: Mail | None = None
     is_interested: bool = False
     is_automated: bool = False
+    is_read: bool = False
+    written_html: str | None = None
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
 
     @property
     def html(self) -> str:
-        return f"<div>{self.text}</div>"
+        return self.written_html if self.written_html is not None else f"<div>{self.text}</div>"
 
     @property
     def key(self) -> str:
@@ -140,10 +160,23 @@ class Enrolment:
     replies: int = 0
     bounces: int = 0
     is_interested: bool = False
+    next_at: datetime | None = None  # when the next mail is due
 
     @property
     def sent(self) -> list[Mail]:
         return [mail for mail in self.mails if mail.sent_at is not None]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What can be set beside open_tracking and include_auto_replies_in_stats. What an update leaves out becomes this."""
+
+    max_emails_per_day: int = 1000
+    max_new_leads_per_day: int = 1000
+    plain_text: bool = False
+    can_unsubscribe: bool = False
+    unsubscribe_text: str | None = None
+    sequence_prioritization: str = "followups"
 
 
 @dataclass(slots=True)
@@ -159,10 +192,16 @@ class Campaign:
     open_tracking: bool = True
     tells_automated: bool = True  # `include_auto_replies_in_stats`: else no webhook tells an automated reply
     enrolments: list[Enrolment] = field(default_factory=list)
+    settings: Settings = field(default_factory=lambda: Settings())
+    schedule: dict[str, object] | None = None
+    sender_ids: list[int] = field(default_factory=list)
 
     @property
     def external_id(self) -> str:
         return str(self.id)
+
+    def enrolment(self, lead_id: int) -> Enrolment | None:
+        return next((one for one in self.enrolments if one.lead.id == lead_id), None)
 
     @property
     def mailboxes(self) -> list[Mailbox]:
@@ -195,12 +234,17 @@ class Account:
     leads: dict[str, Lead] = field(default_factory=dict)
     inbox: list[InboxRow] = field(default_factory=list)
     tags: list[tuple[int, str]] = field(default_factory=list)
+    variables: list[tuple[int, str]] = field(default_factory=list)
     first_id: int = 1
     _last_ids: Counter[str] = field(default_factory=Counter)
 
     def new_id(self, table: str) -> int:
         self._last_ids[table] += 1
         return self.first_id + self._last_ids[table]
+
+    @property
+    def variable_names(self) -> set[str]:
+        return {name for _, name in self.variables}
 
     def campaign(self, external_id: str) -> Campaign | None:
         return next((campaign for campaign in self.campaigns if campaign.external_id == external_id), None)
@@ -234,6 +278,7 @@ def open_account(rng: random.Random, *, api_key: str, now: datetime, campaigns: 
         address = f"{name.split()[0].lower()}@{host}.example.com"
         account.mailboxes.append(Mailbox(account.new_id("mailboxes"), name, address, born, born))
     account.tags = [(account.new_id("tags"), name) for name in ("Interested", "Google", "Priority")]
+    account.variables = [(account.new_id("variables"), "hook")]
     for index in range(campaigns):
         account.campaigns.append(_campaign(rng, account, index, now=now))
     return account
@@ -249,6 +294,7 @@ def _campaign(rng: random.Random, account: Account, index: int, *, now: datetime
             wait_in_days=wait,
             subject=subject,
             body=f"<p>Hi {{FIRST_NAME}}, note {number} about {subject.lower()}.</p>",
+            threads=number > 1,
         )
         for number, wait in enumerate(_WAITS_DAYS, start=1)
     ]
@@ -265,6 +311,9 @@ def _campaign(rng: random.Random, account: Account, index: int, *, now: datetime
         updated_at=created_at,
         steps=steps,
         open_tracking=index % 3 != 2,
+        settings=Settings(can_unsubscribe=True),
+        schedule=dict(OFFICE_HOURS),
+        sender_ids=[mailbox.id for mailbox in account.mailboxes],
     )
 
 

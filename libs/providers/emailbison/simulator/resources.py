@@ -67,19 +67,70 @@ def campaign(found: Campaign, *, title_case: bool) -> Resource:
         "interested": sum(enrolment.is_interested for enrolment in found.enrolments),
         "total_leads": len(found.enrolments),
         "total_leads_contacted": sum(bool(enrolment.sent) for enrolment in found.enrolments),
-        "max_emails_per_day": 1000,
-        "max_new_leads_per_day": 1000,
+        "max_emails_per_day": found.settings.max_emails_per_day,
+        "max_new_leads_per_day": found.settings.max_new_leads_per_day,
         "daily_max_sends_per_receiving_domain": None,
-        "plain_text": False,
+        "plain_text": found.settings.plain_text,
         "open_tracking": found.open_tracking,
-        "can_unsubscribe": True,
-        "unsubscribe_text": None,
+        "can_unsubscribe": found.settings.can_unsubscribe,
+        "unsubscribe_text": found.settings.unsubscribe_text,
         "include_auto_replies_in_stats": found.tells_automated,
-        "sequence_prioritization": "followups",
+        "sequence_prioritization": found.settings.sequence_prioritization,
         "tags": [],
         "created_at": zulu(found.created_at),
         "updated_at": zulu(found.updated_at),
     }
+
+
+def schedule(found: Campaign) -> Resource:
+    """Hours are written as 09:00 and read back as 09:00:00."""
+    assert found.schedule is not None
+    told = found.schedule
+    return {**told, "start_time": f"{told['start_time']}:00", "end_time": f"{told['end_time']}:00"}
+
+
+def stats(found: Campaign) -> Resource:
+    """Totals are text, those of steps are numbers. `found` whole: whatever days are asked for."""
+    whole = campaign(found, title_case=False)
+    sent = int(str(whole["emails_sent"]))
+
+    def share(count: object) -> str:
+        return f"{100 * int(str(count)) / sent:.2f}".rstrip("0").rstrip(".") if sent else "0"
+
+    told: Resource = {"emails_sent": str(sent), "total_leads_contacted": str(whole["total_leads_contacted"])}
+    for name, of in (
+        ("opened", "opened"),
+        ("unique_opens_per_contact", "unique_opens"),
+        ("unique_replies_per_contact", "unique_replies"),
+        ("bounced", "bounced"),
+        ("unsubscribed", "unsubscribed"),
+        ("interested", "interested"),
+    ):
+        told |= {name: str(whole[of]), f"{name.removesuffix('_per_contact')}_percentage": share(whole[of])}
+    return {**told, "sequence_step_stats": [_step_stats(found, choice) for choice in _choices(found)]}
+
+
+def _step_stats(found: Campaign, choice: Step) -> Resource:
+    mails = [(one, mail) for one in found.enrolments for mail in one.sent if mail.step.id == choice.id]
+    return {
+        "sequence_step_id": choice.id,
+        "email_subject": choice.subject,
+        "sent": len(mails),
+        "leads_contacted": len({one.lead.id for one, _ in mails}),
+        "unique_opens": sum(mail.opens > 0 for _, mail in mails),
+        "unique_replies": sum(mail.replies > 0 for _, mail in mails),
+        "unsubscribed": sum(one.lead.status == "unsubscribed" for one, mail in mails if mail is one.sent[-1]),
+        "bounced": sum(mail.is_bounced for _, mail in mails),
+        "interested": sum(mail.is_interested for _, mail in mails),
+    }
+
+
+def variable(number: int, name: str) -> Resource:
+    return {"id": number, "name": name}
+
+
+def tag(number: int, name: str) -> Resource:
+    return {"id": number, "name": name, "default": name in ("Interested", "Google")}
 
 
 def sequence_steps(found: Campaign) -> list[Resource]:
@@ -94,7 +145,7 @@ def sequence_steps(found: Campaign) -> list[Resource]:
             "variant": choice.parent_id is not None,
             "variant_from_step_id": choice.parent_id,
             "attachments": None,
-            "thread_reply": choice.number > 1,
+            "thread_reply": choice.threads,
         }
         for choice in _choices(found)
     ]
@@ -123,7 +174,7 @@ def scheduled_email(found: Campaign, enrolment: Enrolment, mail: Mail, *, tells_
         "lead_id": enrolment.lead.id,
         "sender_email_id": mail.mailbox.id,
         "sequence_step_id": mail.step.id,
-        "thread_reply": mail.step.number > 1,
+        "thread_reply": mail.step.threads,
         "email_subject": mail.subject,
         "email_body": mail.html,
         "status": status,
@@ -151,7 +202,7 @@ def reply(row: InboxRow) -> Resource:
         "uuid": row.uuid,
         "folder": row.folder,
         "subject": row.subject,
-        "read": False,
+        "read": row.is_read,
         "interested": row.is_interested,
         "automated_reply": row.is_automated,
         "html_body": row.html,
@@ -170,8 +221,8 @@ def reply(row: InboxRow) -> Resource:
         "from_email_address": row.from_address,
         "primary_to_email_address": row.to_address,
         "to": [{"name": row.to_name, "address": row.to_address}],
-        "cc": None,
-        "bcc": None,
+        "cc": [{"name": one, "address": one} for one in row.cc] or None,
+        "bcc": [{"name": one, "address": one} for one in row.bcc] or None,
         "parent_id": None,
         "attachments": [],
         "lead": {"id": person.id, "email": person.address} if person is not None else None,
@@ -211,9 +262,9 @@ def lead(account: Account, person: Lead) -> Resource:
         "email": person.address,
         "title": person.title,
         "company": person.company,
-        "notes": None,
+        "notes": person.notes,
         "status": person.status,
-        "custom_variables": [{"name": "hook", "value": f"new site of {person.company}"}],
+        "custom_variables": person.custom_variables,
         "lead_campaign_data": [
             {
                 "campaign_id": found.id,

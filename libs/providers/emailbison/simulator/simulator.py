@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 
 from libs import clock
 from libs.providers.emailbison import events
+from libs.providers.emailbison.simulator.live import Live
 from libs.providers.emailbison.simulator.model import Account, open_account
 from libs.providers.emailbison.simulator.payloads import Payload, Payloads, zulu
 from libs.providers.emailbison.simulator.play import Occurrence, Player
 from libs.providers.mail_journal import Journal
 from libs.providers.planning import Telling, make_plan, room_for, told_by_nobody_else
-from libs.providers.simulation import Plan
+from libs.providers.simulation import Plan, SimulatedClock, WebhookPoster
 
 # Types that the list of events can be filtered by, and that nobody has seen the payload of.
 UNKNOWN_TYPES = ("EMAIL_SEND_FAILED", "BLACKLISTED_EMAIL_ADDED")
+
+# Five attempts within a day; how they are spread nobody has measured.
+RETRIES_AFTER = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=3), timedelta(hours=20))
 
 
 class EmailBisonSimulator:
@@ -27,6 +31,9 @@ class EmailBisonSimulator:
     Everything is decided by `seed` and `now` (the clock's, unless given): mail of the 14 days before `now`.
     `answered_by_hand_share`: how many second replies answer a mail that a person wrote in the inbox. `tells_automated`
     False: campaigns keep automated replies out of their figures, and then no webhook tells one; the lists do.
+
+    From then on it lives: `advance` lets time pass, campaigns send, leads react (`reactions` multiplies how many; 0: only
+    what `live` is told to do), and every change is told to every registration that wants it; `poster` sends it.
     """
 
     def __init__(
@@ -38,10 +45,12 @@ class EmailBisonSimulator:
         campaigns: int = 3,
         answered_by_hand_share: float = 0.0,
         tells_automated: bool = True,
+        reactions: float = 0.0,
     ) -> None:
         rng = random.Random(f"emailbison {seed}")
         now = now or clock.now()
-        self.now = now
+        self.clock = SimulatedClock(now)
+        self.poster = WebhookPoster(self.clock, retry_after=RETRIES_AFTER)
         self.account: Account = open_account(rng, api_key=api_key, now=now, campaigns=campaigns)
         for campaign in self.account.campaigns:
             campaign.tells_automated = tells_automated
@@ -49,6 +58,23 @@ class EmailBisonSimulator:
         self.log: list[Occurrence] = []  # what GET /api/events tells
         self._payloads = Payloads(self.account)
         self._player = Player(rng, self.account, self.journal, now=now, answered_by_hand_share=answered_by_hand_share)
+        self.live = Live(
+            random.Random(f"emailbison live {seed}"),
+            self.account,
+            self.journal,
+            self._payloads,
+            self.clock,
+            self._tell,
+            reactions=reactions,
+        )
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass; `poster.send_due` then posts what happened."""
+        self.live.advance(by)
 
     @property
     def api_key(self) -> str:
@@ -104,6 +130,14 @@ class EmailBisonSimulator:
             garbage=garbage,
             shuffle=shuffle,
         )
+
+    def _tell(self, event_type: str, payload: Payload, message_keys: frozenset[str]) -> None:
+        """One post for each matching registration, all with the same bytes: a body does not name whom it is for."""
+        self.log.append(Occurrence(self.now, event_type, payload, message_keys))
+        body = orjson.dumps(payload)
+        for made in self.account.registrations:
+            if events.subscription_id(event_type) in made.event_ids:
+                self.poster.tell(made.url, body, event_type=event_type, message_keys=message_keys)
 
     def _unknown(self, number: int) -> Telling:
         event_type = UNKNOWN_TYPES[number % len(UNKNOWN_TYPES)]

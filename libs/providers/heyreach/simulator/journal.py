@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -23,12 +24,13 @@ class Happened(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """`campaign` is "" where the occurrence has none; `message_key` is the message that it is."""
+    """`campaign` is "" where the occurrence has none; `message_key` is the message that it is, `at` when it happened."""
 
     what: Happened
     campaign: str = ""
     lead_key: str = ""
     message_key: str | None = None
+    at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)

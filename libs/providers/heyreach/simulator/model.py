@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from libs.providers.fields import JsonObject
 from libs.providers.heyreach import keys
 from libs.providers.heyreach.profiles import read_profile
 from libs.providers.sightings import Direction
@@ -55,6 +57,7 @@ class Lead:
     position: str | None
     location: str | None
     tags: list[str] = field(default_factory=list)
+    address: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,10 +85,34 @@ class Thread:
     is_inmail: bool
     campaign_id: int | None  # the last that used it; None: they wrote first
     said: list[Said] = field(default_factory=list)
+    is_read: bool = False
 
     def key(self, said: Said) -> str:
         direction = Direction.INBOUND if said.is_reply else Direction.OUTBOUND
         return keys.message(self.conversation_id, said.at, direction, said.text)
+
+
+@dataclass(slots=True)
+class Enrolment:
+    """A lead in a campaign. The three statuses are told side by side; `node` is the step that is due at `next_at`."""
+
+    id: int
+    lead: Lead
+    sender: Sender
+    created_at: datetime
+    campaign_status: str = "Pending"  # InSequence, Finished, Paused, Failed
+    connection_status: str = "None"  # ConnectionSent, ConnectionAccepted
+    message_status: str = "None"  # MessageSent, MessageReply
+    last_action_at: datetime | None = None
+    custom_fields: dict[str, str] = field(default_factory=dict)
+    thread: Thread | None = None
+    node: JsonObject | None = None
+    next_at: datetime | None = None
+    is_stopped: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.campaign_status in ("Finished", "Failed")
 
 
 @dataclass(slots=True)
@@ -98,7 +125,8 @@ class Campaign:
     senders: list[Sender]
     texts: tuple[str, ...]
     history: list[tuple[datetime, str]]  # status from that moment on, in order of time
-    leads: list[tuple[datetime, Lead]] = field(default_factory=list)  # and when each was begun with
+    sequence: JsonObject | None = None  # as it was written
+    enrolments: dict[str, Enrolment] = field(default_factory=dict)  # by the lead's id
 
     @property
     def external_id(self) -> str:
@@ -106,6 +134,11 @@ class Campaign:
 
     def status_at(self, at: datetime) -> str:
         return next((status for since, status in reversed(self.history) if since <= at), "DRAFT")
+
+    def enrol(self, account: Account, lead: Lead, sender: Sender, at: datetime) -> Enrolment:
+        made = Enrolment(next(account.ids), lead, sender, at)
+        self.enrolments[lead.id] = made
+        return made
 
 
 @dataclass(slots=True)
@@ -130,9 +163,19 @@ class Account:
     registrations: list[Registration] = field(default_factory=list)
     leads: list[Lead] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
+    tags: set[str] = field(default_factory=lambda: {"Interested", "Later", "Port"})
+    ids: Iterator[int] = field(default_factory=lambda: iter(range(7_000_000, 9_000_000)))  # of what is made meanwhile
 
     def campaign(self, external_id: str) -> Campaign | None:
         return next((campaign for campaign in self.campaigns if campaign.external_id == external_id), None)
+
+    def sender(self, number: object) -> Sender | None:
+        return next((sender for sender in self.senders if sender.id == number), None)
+
+    def lead_at(self, profile: str) -> Lead | None:
+        """By any spelling of the profile's URL."""
+        wanted = read_profile(profile)
+        return next((lead for lead in self.leads if read_profile(lead.profile_url) == wanted), None)
 
 
 def new_uuid(rng: random.Random) -> str:
@@ -168,6 +211,7 @@ def open_account(rng: random.Random, *, api_key: str, now: datetime, campaigns: 
                 senders=senders[index % 2 : index % 2 + 2],
                 texts=_TEXTS,
                 history=history,
+                sequence=_sequence(_TEXTS),
             )
         )
     return Account(
@@ -177,6 +221,28 @@ def open_account(rng: random.Random, *, api_key: str, now: datetime, campaigns: 
         campaigns=found,
         first_webhook_id=rng.randrange(20_000, 80_000),
     )
+
+
+def _sequence(texts: tuple[str, ...]) -> JsonObject:
+    """A request, and the texts for those who accept it."""
+    end: JsonObject = {"nodeType": "END", "actionDelay": 3, "actionDelayUnit": "HOUR"}
+    following = end
+    for number, text in reversed(list(enumerate(texts))):
+        following = {
+            "nodeType": "MESSAGE",
+            "actionDelay": 2 if number else 3,
+            "actionDelayUnit": "DAY" if number else "HOUR",
+            "payload": {"messages": [text.replace("{first_name}", "{firstName}")]},
+            "unconditionalNode": following,
+        }
+    return {
+        "nodeType": "CONNECTION_REQUEST",
+        "actionDelay": 3,
+        "actionDelayUnit": "HOUR",
+        "payload": {"messages": ["Hi {firstName}, shall we connect?"], "fallbackMessage": "Shall we connect?"},
+        "conditionalNode": following,
+        "unconditionalNode": end,
+    }
 
 
 def new_lead(rng: random.Random, account: Account) -> Lead:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from libs.providers.heyreach import events
@@ -15,6 +15,7 @@ from libs.providers.heyreach.simulator.journal import Happened, Journal, Note
 from libs.providers.heyreach.simulator.model import (
     Account,
     Campaign,
+    Enrolment,
     Lead,
     Said,
     Sender,
@@ -80,7 +81,7 @@ class Player:
 
         def take(occurrence: Occurrence) -> bool:
             taken.append(occurrence)
-            self._journal.notes += occurrence.notes
+            self._journal.notes += [replace(note, at=occurrence.at) for note in occurrence.notes]
             return len(taken) >= count
 
         # At most a tenth, so that also a short play is about leads.
@@ -121,11 +122,11 @@ class Player:
         ]
         if known and rng.random() < SECOND_CAMPAIGN_SHARE:
             thread = rng.choice(known)
-            campaign.leads.append((at, thread.lead))
+            campaign.enrol(self._account, thread.lead, sender, at).connection_status = "ConnectionAccepted"
             yield from self._sequence(campaign, thread, at)
             return
         lead = new_lead(rng, self._account)
-        campaign.leads.append((at, lead))
+        campaign.enrol(self._account, lead, sender, at)
         if rng.random() < VIEWED_SHARE:
             yield self._gesture(events.VIEWED_PROFILE, Happened.PROFILE_VIEWED, campaign, sender, lead, at)
         if rng.random() < FOLLOWED_SHARE:
@@ -161,6 +162,8 @@ class Player:
                 lead, sender, is_inmail = whom
                 thread = new_thread(rng, self._account, lead, sender, is_inmail=is_inmail)
             thread.campaign_id = campaign.id
+            enrolment = self._acted(campaign, thread.lead, at)
+            enrolment.message_status, enrolment.thread = "MessageSent", thread
             said = self._say(thread, at, is_reply=False, text=text.format(first_name=thread.lead.first_name))
             note = Note(Happened.SENT, campaign.external_id, thread.lead.key, thread.key(said))
             event_type = events.INMAIL_SENT if thread.is_inmail else events.MESSAGE_SENT
@@ -170,13 +173,17 @@ class Player:
                 yield from self._converse(campaign, thread, at)
                 return
             if thread.is_inmail:
-                return
+                break
+        if thread is not None:
+            self._acted(campaign, thread.lead, thread.said[-1].at).campaign_status = "Finished"
 
     def _converse(self, campaign: Campaign, thread: Thread, at: datetime) -> Iterator[Occurrence]:
         rng, is_first = self._rng, True
         by_hand: list[Note] = []
         while at < self._now - _QUIET:
             said = self._say(thread, at, is_reply=True, text=rng.choice(_REPLIES))
+            enrolment = self._acted(campaign, thread.lead, said.at)
+            enrolment.campaign_status, enrolment.message_status = "Finished", "MessageReply"
             note = Note(Happened.REPLIED, campaign.external_id, thread.lead.key, thread.key(said))
             yield self._told(events.EVERY_MESSAGE_REPLY_RECEIVED, campaign, thread, said, note, *by_hand)
             if is_first:  # only the first reply is told by this type
@@ -209,8 +216,15 @@ class Player:
     def _connection(self, event_type: str, campaign: Campaign, sender: Sender, lead: Lead, at: datetime) -> Occurrence:
         is_request = event_type == events.CONNECTION_REQUEST_SENT
         what = Happened.CONNECTION_REQUESTED if is_request else Happened.CONNECTION_ACCEPTED
+        status = "ConnectionSent" if is_request else "ConnectionAccepted"
+        self._acted(campaign, lead, at).connection_status = status
         payload = self._payloads.connection(event_type, campaign, sender, lead, at)
         return Occurrence(at, event_type, payload, notes=(Note(what, campaign.external_id, lead.key),))
+
+    def _acted(self, campaign: Campaign, lead: Lead, at: datetime) -> Enrolment:
+        enrolment = campaign.enrolments[lead.id]
+        enrolment.campaign_status, enrolment.last_action_at = "InSequence", at
+        return enrolment
 
     def _tagged(self, event_type: str, thread: Thread, at: datetime) -> Occurrence:
         note = Note(Happened.CATEGORIZED, lead_key=thread.lead.key)

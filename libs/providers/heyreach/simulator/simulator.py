@@ -12,12 +12,15 @@ import orjson
 from libs import clock
 from libs.providers.heyreach import events
 from libs.providers.heyreach.simulator.journal import Journal
-from libs.providers.heyreach.simulator.model import Account, open_account
+from libs.providers.heyreach.simulator.live import Live
+from libs.providers.heyreach.simulator.model import Account, Campaign, open_account
 from libs.providers.heyreach.simulator.payloads import Payload, Payloads, whole_seconds
 from libs.providers.heyreach.simulator.play import Occurrence, Player
 from libs.providers.planning import Telling, make_plan, room_for
-from libs.providers.simulation import Plan
+from libs.providers.simulation import Plan, SimulatedClock, WebhookPoster
 
+# Five tries more within a day; nobody knows how far apart.
+RETRIES_AFTER = tuple(timedelta(hours=hours) for hours in (0.1, 0.9, 3, 8, 12))
 # Names without a payload that anybody has seen.
 UNKNOWN_TYPES = (events.NEVER_POSTED, "SENDER_DISCONNECTED")
 
@@ -26,6 +29,11 @@ class HeyReachSimulator:
     """A workspace of `campaigns` campaigns (the last finishes, if there are several) and `drafts` more.
 
     Everything is decided by `seed` and `now` (the clock's, unless given): what happened in the 21 days before `now`.
+
+    From then on it lives: `advance` lets time pass, sequences go on, leads react (`reactions` multiplies how many; 0: only
+    what `live` is told to do), and every change is told to whom is registered; `poster` sends it. `chatroom_lag` is how long
+    a message is told by webhooks and the list of conversations before its chatroom knows it, `status_lag` how long a
+    campaign's status stays as it was after it was set.
     """
 
     def __init__(
@@ -36,14 +44,37 @@ class HeyReachSimulator:
         now: datetime | None = None,
         campaigns: int = 3,
         drafts: int = 0,
+        reactions: float = 0.0,
+        chatroom_lag: timedelta = timedelta(0),
+        status_lag: timedelta = timedelta(0),
     ) -> None:
         rng = random.Random(f"heyreach {seed}")
         now = now or clock.now()
-        self.now = now
+        self.clock = SimulatedClock(now)
+        self.poster = WebhookPoster(self.clock, retry_after=RETRIES_AFTER)
+        self.chatroom_lag = chatroom_lag
         self.account: Account = open_account(rng, api_key=api_key, now=now, campaigns=campaigns, drafts=drafts)
         self.journal = Journal()
         self._payloads = Payloads(random.Random(f"heyreach payloads {seed}"))
         self._player = Player(rng, self.account, self.journal, self._payloads, now=now)
+        self.live = Live(
+            random.Random(f"heyreach live {seed}"),
+            self.account,
+            self.journal,
+            self._payloads,
+            self.clock,
+            self._tell,
+            reactions=reactions,
+            status_lag=status_lag,
+        )
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass; `poster.send_due` then posts what happened."""
+        self.live.advance(by)
 
     @property
     def api_key(self) -> str:
@@ -97,6 +128,14 @@ class HeyReachSimulator:
             shuffle=shuffle,
             again=again,
         )
+
+    def _tell(self, campaign: Campaign | None, event_type: str, payload: Payload, message_keys: frozenset[str]) -> None:
+        """To every webhook of the type: two of one address are posted to twice, in the very same bytes."""
+        body = orjson.dumps(payload)
+        for made in self.account.registrations:
+            is_heard = not made.campaign_ids or (campaign is not None and campaign.id in made.campaign_ids)
+            if made.is_active and made.event_type == event_type and is_heard:
+                self.poster.tell(made.url, body, event_type=event_type, message_keys=message_keys)
 
     def _unknown(self, number: int) -> Telling:
         event_type = UNKNOWN_TYPES[number % len(UNKNOWN_TYPES)]

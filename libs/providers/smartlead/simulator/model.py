@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from libs.providers.smartlead import keys
 
@@ -21,22 +21,24 @@ CATEGORIES = (
     (9, "Sender Originated Bounce", None),
 )
 
-_FIRST_NAMES = (
-    "Ines Leo Ana Tarik Mira Jonas Adaeze Pavel Lucia Soren Noor Emil Greta Yusuf Petra Idris Maeve Hugo".split()
-)
-_LAST_NAMES = (
-    "Okafor Ruiz Lindqvist Novak Adeyemi Moreau Castell Haddad Brandt Silva Ekman Farouk Walsh Tanaka Dietz".split()
-)
-_COMPANIES = (
-    "North Pier,Copper Lane,Bright Quay,Fern & Field,Slate Works,Harbour Nine,Tall Oak,Blue Lantern,Kite Street,Low Tide"
-).split(",")
-_CAMPAIGN_NAMES = ("Harbour pilot", "Spring restock", "Dock slots", "Second wave", "Cold chain", "Night shift")
-_SUBJECTS = ("Dock slots", "Quick question", "Your night shift", "An idea for the harbour")
-_DELAYS_DAYS = (0, 2, 3)
+# Lead statuses in which more mail is to come, and those that end a lead's way through a campaign.
+WAITING = ("STARTED", "INPROGRESS")
+ENDED = ("COMPLETED", "STOPPED", "BLOCKED")
+
+
+@dataclass(slots=True)
+class Variant:
+    id: int
+    label: str
+    subject: str
+    body: str
+    is_deleted: bool = False
 
 
 @dataclass(slots=True)
 class Step:
+    """The first text is the step's own; `others` are those that it is tried against."""
+
     id: int
     variant_id: int
     number: int
@@ -44,6 +46,11 @@ class Step:
     subject: str  # blank from the second step on: the same thread
     body: str
     is_manual: bool = False
+    others: list[Variant] = field(default_factory=list)
+
+    @property
+    def variants(self) -> list[Variant]:
+        return [Variant(self.variant_id, "A", self.subject, self.body), *self.others]
 
 
 @dataclass(slots=True)
@@ -63,6 +70,12 @@ class Lead:
     company_name: str
     created_at: datetime
     is_unsubscribed: bool = False
+    phone_number: str | None = None
+    website: str | None = None
+    location: str | None = None
+    linkedin_profile: str | None = None
+    company_url: str | None = None
+    custom_fields: dict[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -94,7 +107,7 @@ class Reply:
 
 @dataclass(slots=True)
 class Sent:
-    """One e-mail. Without a step it is an answer that a person wrote in the inbox."""
+    """One e-mail. Without a step it is an answer that a person wrote in the inbox. `variant_id` None: the step's own."""
 
     stats_id: str
     step: Step | None
@@ -111,6 +124,7 @@ class Sent:
     is_unsubscribed: bool = False
     # Statistics mark several e-mails of a lead with the time of one reply; this one is such.
     marked_replied_at: datetime | None = None
+    variant_id: int | None = None
 
     @property
     def message_id(self) -> str:
@@ -127,7 +141,7 @@ class Sent:
 
 @dataclass(slots=True)
 class Enrolment:
-    """A lead in a campaign; `map_id` is the id of the pair."""
+    """A lead in a campaign; `map_id` is the id of the pair. `next_at` is when the next step is due, if one is."""
 
     map_id: int
     lead: Lead
@@ -136,6 +150,33 @@ class Enrolment:
     status: str = "STARTED"
     category_id: int | None = None
     sent: list[Sent] = field(default_factory=list)
+    next_at: datetime | None = None
+    paused_in: str | None = None  # the status to go back to
+    manual_done: int = 0  # steps that a person did
+
+    @property
+    def of_sequence(self) -> list[Sent]:
+        return [sent for sent in self.sent if sent.step is not None]
+
+    @property
+    def replies(self) -> list[Reply]:
+        return [reply for sent in self.sent for reply in sent.replies]
+
+
+@dataclass(slots=True)
+class Settings:
+    """In the words that are read; several are written with others."""
+
+    schedule: dict[str, object] | None = None
+    schedule_start_time: str | None = None
+    minutes_between: int = 20
+    new_leads_per_day: int = 100
+    track_settings: list[str] = field(default_factory=list)
+    stop_lead_settings: str = "REPLY_TO_AN_EMAIL"
+    unsubscribe_text: str | None = None
+    send_as_plain_text: bool = False
+    follow_up_percentage: int = 100
+    enable_ai_esp_matching: bool = False
 
 
 @dataclass(slots=True)
@@ -148,6 +189,8 @@ class Campaign:
     history: list[tuple[datetime, str]]  # status from that moment on, in order of time
     tells_first_sent: bool = False  # whether FIRST_EMAIL_SENT comes beside EMAIL_SENT: nobody knows, so both occur
     enrolments: list[Enrolment] = field(default_factory=list)
+    settings: Settings = field(default_factory=Settings)
+    mailbox_ids: list[int] = field(default_factory=list)
 
     @property
     def external_id(self) -> str:
@@ -160,14 +203,32 @@ class Campaign:
     def updated_at(self) -> datetime:
         return self.history[-1][0] if self.history else self.created_at
 
+    def enrolment(self, lead_id: str) -> Enrolment | None:
+        return next((one for one in self.enrolments if str(one.lead.id) == lead_id), None)
+
 
 @dataclass(slots=True)
 class Registration:
+    """Of the whole account, of one client's campaigns or of one campaign. `categories` are ids."""
+
     id: int
     name: str
     url: str
     event_types: tuple[str, ...]
     created_at: datetime
+    scope: str = "user"  # or client, campaign
+    client_id: int | None = None
+    campaign_id: int | None = None
+    categories: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Client:
+    id: int
+    name: str
+    email: str
+    created_at: datetime
+    permission: list[str] = field(default_factory=lambda: ["reply_master_inbox"])
 
 
 @dataclass(slots=True)
@@ -177,99 +238,19 @@ class Account:
     secret_key: str
     webhook_id: int
     webhook_created_at: datetime
-    clients: list[tuple[int, str]]
+    clients: list[Client]
     mailboxes: list[Mailbox]
     campaigns: list[Campaign]
     registrations: list[Registration] = field(default_factory=list)
     leads: dict[str, Lead] = field(default_factory=dict)
+    blocked: dict[int, str] = field(default_factory=dict)  # addresses and domains, by the id of their entry
+    ids: Iterator[int] = field(default_factory=lambda: iter(range(5_000_000, 9_000_000)))  # of what is made by a call
 
     def campaign(self, external_id: str) -> Campaign | None:
         return next((campaign for campaign in self.campaigns if campaign.external_id == external_id), None)
 
+    def lead(self, lead_id: str) -> Lead | None:
+        return next((lead for lead in self.leads.values() if str(lead.id) == lead_id), None)
 
-def new_uuid(rng: random.Random) -> str:
-    """A version 4 UUID that the seed decides."""
-    number = rng.getrandbits(128) & ~(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def open_account(
-    rng: random.Random, *, api_key: str, now: datetime, clients_of_campaigns: tuple[int | None, ...]
-) -> Account:
-    """An account with one campaign for each of `clients_of_campaigns`, and no mail yet."""
-    born = now - timedelta(days=20)
-    mailboxes = [
-        Mailbox(
-            id=rng.randrange(10_000, 99_999),
-            name=first,
-            address=f"{first.lower()}@{host}.example.com",
-            password=f"dummy-mailbox-password-{index}",
-        )
-        for index, (first, host) in enumerate((("Leo", "reach"), ("Mira", "reach"), ("Jonas", "hello")))
-    ]
-    first_campaign = rng.randrange(3_000_000, 3_900_000)
-    campaigns = [
-        _campaign(rng, first_campaign + 7 * index, index, client_id, now=now)
-        for index, client_id in enumerate(clients_of_campaigns)
-    ]
-    known_clients = dict.fromkeys(client_id for client_id in clients_of_campaigns if client_id is not None)
-    return Account(
-        api_key=api_key,
-        user_id=rng.randrange(10_000, 99_999),
-        secret_key=new_uuid(rng),
-        webhook_id=rng.randrange(100_000, 999_999),
-        webhook_created_at=born,
-        clients=[(client_id, f"Client {client_id}") for client_id in known_clients],
-        mailboxes=mailboxes,
-        campaigns=campaigns,
-    )
-
-
-def _campaign(rng: random.Random, campaign_id: int, index: int, client_id: int | None, *, now: datetime) -> Campaign:
-    created_at = now - timedelta(days=16, minutes=rng.randrange(1, 600))
-    started_at = now - timedelta(days=14, minutes=rng.randrange(10, 300))
-    paused_at = now - timedelta(days=7, minutes=rng.randrange(0, 600))
-    resumed_at = paused_at + timedelta(minutes=rng.randrange(20, 90))
-    step_id, subject = rng.randrange(8_000, 900_000), _SUBJECTS[index % len(_SUBJECTS)]
-    steps = [
-        Step(
-            id=step_id + number,
-            variant_id=step_id // 3 + number,
-            number=number,
-            delay_days=delay,
-            subject=subject if number == 1 else "",
-            body=f"<div>Hi {{{{first_name}}}}, note {number} about {subject.lower()}. "
-            f'<a href="https://{index}.example.com/demo">Demo</a></div>',
-        )
-        for number, delay in enumerate(_DELAYS_DAYS, start=1)
-    ]
-    if index % 3 == 1:
-        steps.append(Step(step_id + 9, step_id // 3 + 9, len(steps) + 1, 1, "", "<div>Call them</div>", is_manual=True))
-    return Campaign(
-        id=campaign_id,
-        name=_CAMPAIGN_NAMES[index % len(_CAMPAIGN_NAMES)] + ("" if index < len(_CAMPAIGN_NAMES) else f" {index}"),
-        client_id=client_id,
-        created_at=created_at,
-        steps=steps,
-        history=[(created_at, "DRAFTED"), (started_at, "ACTIVE"), (paused_at, "PAUSED"), (resumed_at, "ACTIVE")],
-        tells_first_sent=index % 3 == 2,
-    )
-
-
-def new_lead(rng: random.Random, account: Account, *, created_at: datetime) -> Lead:
-    """A person who does not exist, at a company that does not exist; lead ids exceed 32 bits as the real ones do."""
-    number = len(account.leads)
-    first, last = rng.choice(_FIRST_NAMES), rng.choice(_LAST_NAMES)
-    company = rng.choice(_COMPANIES)
-    host = "".join(letter for letter in company.lower() if letter.isalpha())
-    lead = Lead(
-        id=4_155_000_000 + account.user_id * 100_000 + number * 17,
-        address=f"{first}.{last}{number}@{host}.example.com".lower(),
-        first_name=first,
-        last_name=last,
-        company_name=company,
-        created_at=created_at,
-    )
-    account.leads[lead.address] = lead
-    return lead
+    def is_blocked(self, address: str) -> bool:
+        return bool({address, address.partition("@")[2]} & set(self.blocked.values()))

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from libs.providers.smartlead import events
+from libs.providers.smartlead.simulator.casting import new_lead, new_uuid
 from libs.providers.smartlead.simulator.journal import Happened, Journal, Note
-from libs.providers.smartlead.simulator.model import Account, Campaign, Enrolment, Reply, Sent, new_lead, new_uuid
+from libs.providers.smartlead.simulator.model import Account, Campaign, Enrolment, Reply, Sent
 from libs.providers.smartlead.simulator.payloads import Payload, Payloads
 
 PLAYED_DAYS = 14
@@ -118,6 +119,7 @@ class Player:
         first = enrolment.sent[0]
         bare = Sent(first.stats_id, first.step, first.mailbox, first.at, first.subject, first.html, first.text)
         enrolment.sent, enrolment.category_id, enrolment.status = [bare], None, "INPROGRESS"
+        enrolment.next_at = self._now if len(scene.campaign.steps) > 1 else None
         enrolment.lead.is_unsubscribed = False
         short = _Scene(scene.campaign, enrolment)
         self._tell(short, bare.at, events.EMAIL_SENT, self._payloads.sent(scene.campaign, enrolment, bare), {bare.key})
@@ -138,6 +140,7 @@ class Player:
         for step in campaign.steps:
             at = self._while_running(campaign, at + timedelta(days=step.delay_days, seconds=rng.randrange(0, 5400)))
             if enrolment.sent and at >= self._now - timedelta(hours=1):
+                enrolment.next_at = max(at, self._now)
                 break
             if step.is_manual:
                 self._tell(scene, at, events.MANUAL_STEP_REACHED, self._payloads.manual_step(campaign, enrolment, at))

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import orjson
 
 from libs import clock
-from libs.providers.planning import Telling, make_plan, room_for
-from libs.providers.simulation import Plan
+from libs.providers.planning import Telling, make_plan, room_for, told_by_nobody_else
+from libs.providers.simulation import Plan, SimulatedClock, WebhookPoster
 from libs.providers.smartlead import events
+from libs.providers.smartlead.simulator.casting import new_uuid, open_account
 from libs.providers.smartlead.simulator.journal import Journal
-from libs.providers.smartlead.simulator.model import Account, new_uuid, open_account
-from libs.providers.smartlead.simulator.payloads import Payload, Payloads, offset_time
+from libs.providers.smartlead.simulator.live import Live
+from libs.providers.smartlead.simulator.model import Account, Campaign, Registration
+from libs.providers.smartlead.simulator.payloads import Payload, Payloads, offset_time, zulu_time
 from libs.providers.smartlead.simulator.play import Occurrence, Player
 
 # Notices of which only the names are known.
 UNKNOWN_TYPES = ("EMAIL_ACCOUNT_DISCONNECTED", "LINKEDIN_DISCONNECTED")
+# Three tries more, further and further apart: the documents contradict each other, and nobody has measured.
+RETRIES_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 
 
 class SmartleadSimulator:
@@ -27,6 +30,11 @@ class SmartleadSimulator:
 
     Everything is decided by `seed` and `now` (the clock's, unless given): mail of the 14 days before `now`.
     `answered_by_hand_share`: how many second replies answer a mail that a person wrote in the inbox, which no webhook tells.
+
+    From then on it lives: `advance` lets time pass, campaigns send, leads react (`reactions` multiplies how many; 0: only
+    what `live` is told to do), and every change is told to whom is registered; `poster` sends it. `history_lag` is how long
+    a reply is told by webhooks before histories know it. `user_hook_wins`: an account's webhook silences those of clients
+    and campaigns, as most sources say; without, all of them are posted to.
     """
 
     def __init__(
@@ -38,10 +46,16 @@ class SmartleadSimulator:
         clients_of_campaigns: tuple[int | None, ...] = (None, 111, 222),
         answered_by_hand_share: float = 0.0,
         webhook_url: str = "https://hooks.example.com/smartlead",
+        reactions: float = 0.0,
+        history_lag: timedelta = timedelta(0),
+        user_hook_wins: bool = True,
     ) -> None:
         rng = random.Random(f"smartlead {seed}")
         now = now or clock.now()
-        self.now = now
+        self.clock = SimulatedClock(now)
+        self.poster = WebhookPoster(self.clock, retry_after=RETRIES_AFTER)
+        self.history_lag = history_lag
+        self._user_hook_wins = user_hook_wins
         self.account: Account = open_account(rng, api_key=api_key, now=now, clients_of_campaigns=clients_of_campaigns)
         self.journal = Journal()
         self._payloads = Payloads(self.account, webhook_url=webhook_url)
@@ -53,6 +67,24 @@ class SmartleadSimulator:
             now=now,
             answered_by_hand_share=answered_by_hand_share,
         )
+
+        self.live = Live(
+            random.Random(f"smartlead live {seed}"),
+            self.account,
+            self.journal,
+            self._payloads,
+            self.clock,
+            self._tell,
+            reactions=reactions,
+        )
+
+    @property
+    def now(self) -> datetime:
+        return self.clock.now
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass; `poster.send_due` then posts what happened."""
+        self.live.advance(by)
 
     @property
     def api_key(self) -> str:
@@ -90,17 +122,46 @@ class SmartleadSimulator:
         rng = random.Random(f"deliveries {seed}")
         normal, repeated = room_for(count, duplicates=duplicates, others=garbage + poison + unknown)
         happened = self.play(normal + withhold)
+        tellings = [Telling(orjson.dumps(one.payload), one.event_type, one.message_keys) for one in happened]
         return make_plan(
             rng,
-            [Telling(orjson.dumps(one.payload), one.event_type, one.message_keys) for one in happened],
+            tellings,
             repeated=repeated,
             may_repeat=lambda telling: telling.event_type not in events.WITHOUT_TIME,
-            withheld=_withheld(rng, happened, withhold),
+            withheld=told_by_nobody_else(
+                rng, tellings, withhold, sending=events.EMAIL_SENT, replying=events.EMAIL_REPLY
+            ),
             unknown=(self._unknown(number) for number in range(unknown)),
             poison=(self._poison(rng, number) for number in range(poison)),
             garbage=garbage,
             shuffle=shuffle,
         )
+
+    def _tell(self, campaign: Campaign | None, event_type: str, payload: Payload, message_keys: frozenset[str]) -> None:
+        for made in self._listening(campaign):
+            if event_type not in made.event_types:
+                continue
+            category = payload.get("lead_category_id")
+            if event_type == events.LEAD_CATEGORY_UPDATED and category not in made.categories:
+                continue
+            body = payload | {
+                "metadata": {"webhook_created_at": zulu_time(made.created_at)},
+                "webhook_url": made.url,
+                "webhook_id": made.id,
+                "webhook_name": made.name,
+            }
+            self.poster.tell(made.url, orjson.dumps(body), event_type=event_type, message_keys=message_keys)
+
+    def _listening(self, campaign: Campaign | None) -> list[Registration]:
+        everyone = self.account.registrations
+        users = [made for made in everyone if made.scope == "user"]
+        if campaign is None or (users and self._user_hook_wins):
+            return users
+        of_client = [
+            made for made in everyone if made.scope == "client" and made.client_id == campaign.client_id is not None
+        ]
+        of_campaign = [made for made in everyone if made.scope == "campaign" and made.campaign_id == campaign.id]
+        return users + of_client + of_campaign
 
     def _unknown(self, number: int) -> Telling:
         event_type = UNKNOWN_TYPES[number % len(UNKNOWN_TYPES)]
@@ -141,22 +202,3 @@ _POISONS: tuple[Callable[[Payload], Payload], ...] = (
     lambda payload: payload | {"event_timestamp": "yesterday", "event_type": events.EMAIL_LINK_CLICK},
     _bounce_that_is_none,
 )
-
-
-def _withheld(rng: random.Random, happened: list[Occurrence], count: int) -> set[int]:
-    """The places of `count` posts without which some message is told by nobody; about a third of them replies."""
-    told = Counter(key for occurrence in happened for key in occurrence.message_keys)
-    sent: list[int] = []
-    replies: list[int] = []
-    for index, occurrence in enumerate(happened):
-        own = {key for key in occurrence.message_keys if told[key] == 1}
-        if occurrence.event_type == events.EMAIL_SENT and own:
-            sent.append(index)
-        elif occurrence.event_type == events.EMAIL_REPLY and own:
-            replies.append(index)
-    if len(sent) + len(replies) < count:
-        raise ValueError(f"only {len(sent) + len(replies)} posts can be withheld")
-    chosen = rng.sample(replies, min(len(replies), count // 3))
-    chosen += rng.sample(sent, min(len(sent), count - len(chosen)))
-    chosen += [index for index in replies if index not in chosen][: count - len(chosen)]
-    return set(chosen)

@@ -29,7 +29,7 @@ RETRY = RetryPolicy(delays_seconds=(0.05, 0.05), bug_delays_seconds=(0.05,))
 
 
 class House:
-    """The gateway tells `organization.created`; analytics and provider-sync write what they hear into `effects`."""
+    """The gateway tells `organization.created`; analytics and provider-sync write what they hear into `heard_names`."""
 
     def __init__(self, migrated: MigratedDatabase, amqp_url: str | None) -> None:
         self.migrated = migrated
@@ -52,8 +52,10 @@ class House:
         async def handle(events: Sequence[OrganizationCreatedV1], work: UnitOfWork) -> None:
             if hook := self.hooks.get(queue):
                 await hook(events, work)
+            withheld = [event for event, _ in work.withheld]
             await work.session.executemany(
-                "INSERT INTO effects (org_id, name) VALUES ($1, $2)", [(work.org_id, event.name) for event in events]
+                "INSERT INTO heard_names (org_id, name) VALUES ($1, $2)",
+                [(work.org_id, event.name) for event in events if event not in withheld],
             )
 
         return handle
@@ -97,7 +99,7 @@ class House:
             await connection.close()
 
     async def effects(self, service: str) -> list[str]:
-        return [row["name"] for row in await self.query(f"SELECT name FROM {service}.effects ORDER BY name")]
+        return [row["name"] for row in await self.query(f"SELECT name FROM {service}.heard_names ORDER BY name")]
 
     async def inbox(self, queue: str) -> list[asyncpg.Record]:
         schema = queue.split(".", 1)[0].replace("-", "_")
@@ -122,10 +124,10 @@ async def open_house(migrated: MigratedDatabase, amqp_url: str | None) -> AsyncI
             for service in LISTENERS:
                 login = f"{migrated.template}_{service}"
                 await admin.execute(
-                    f"CREATE TABLE {service}.effects (org_id uuid NOT NULL, name text NOT NULL);"
-                    f"ALTER TABLE {service}.effects ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
-                    f'CREATE POLICY org ON {service}.effects TO "{login}" USING (org_id = (SELECT {service}.app_org_id()));'
-                    f'GRANT SELECT, INSERT, DELETE, UPDATE ON {service}.effects TO "{login}"'
+                    f"CREATE TABLE {service}.heard_names (org_id uuid NOT NULL, name text NOT NULL);"
+                    f"ALTER TABLE {service}.heard_names ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
+                    f'CREATE POLICY org ON {service}.heard_names TO "{login}" USING (org_id = (SELECT {service}.app_org_id()));'
+                    f'GRANT SELECT, INSERT, DELETE, UPDATE ON {service}.heard_names TO "{login}"'
                 )
         finally:
             await admin.close()

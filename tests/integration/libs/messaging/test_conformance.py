@@ -5,35 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 import aio_pika
 import asyncpg
-import pytest
 
 from libs.contracts import envelope as envelopes
 from libs.contracts.events import OrganizationCreatedV1
-from libs.errors import ContractViolated, DependencyDown, TransientError
+from libs.errors import ContractViolated, DependencyDown, PermanentError, TransientError
 from libs.ids import new_id
-from libs.messaging import inbox, ledger, outbox, topology
-from libs.messaging.work import UnitOfWork
-from tests.fixtures.database import MigratedDatabase
-from tests.integration.libs.messaging.house import LISTENERS, House, open_house, until
+from libs.messaging import inbox, ledger, outbox, topology, withholding
+from libs.messaging.work import UnitOfWork, Units
+from tests.integration.libs.messaging.house import LISTENERS, House, until
 
 TENANTS = "analytics.tenants"
 OTHER = "provider-sync.tenants"
-
-
-@pytest.fixture(params=["in_process", "rabbitmq"])
-async def house(request: pytest.FixtureRequest, migrated: MigratedDatabase) -> AsyncIterator[House]:
-    amqp_url = None
-    if request.param == "rabbitmq":
-        amqp_url = request.getfixturevalue("rabbit_server").new_vhost()
-        await topology.declare(amqp_url)
-    async with open_house(migrated, amqp_url) as opened:
-        yield opened
 
 
 async def _all_done(house: House, count: int) -> bool:
@@ -45,7 +33,7 @@ async def test_every_listener_hears_every_event_once_with_its_tenant(house: Hous
     seen: list[tuple[UUID, str, int]] = []
 
     async def note(events: Sequence[OrganizationCreatedV1], work: UnitOfWork) -> None:
-        visible = await work.session.fetchval("SELECT count(*) FROM effects WHERE org_id <> $1", work.org_id)
+        visible = await work.session.fetchval("SELECT count(*) FROM heard_names WHERE org_id <> $1", work.org_id)
         seen.extend((work.org_id, event.name, visible) for event in events)
 
     house.hooks[TENANTS] = note
@@ -161,6 +149,56 @@ async def test_a_version_from_the_future_is_parked(house: House, make_org: Any) 
     (parked,) = await house.inbox(TENANTS)
     assert (parked["error_class"], parked["type"]) == ("unknown_version", "organization.created.v7")
     assert await house.effects("analytics") == []
+
+
+class Doubtful(PermanentError):
+    code = "doubtful"
+
+
+async def test_what_is_withheld_waits_alone_until_it_is_released(house: House, make_org: Any) -> None:
+    one, two = make_org(), make_org()
+    withholds = True
+
+    async def judge(events: Sequence[OrganizationCreatedV1], work: UnitOfWork) -> None:
+        for event in events:
+            if event.name == "doubted" and withholds:
+                work.withhold(event, Doubtful("'somebody' doubts it"))
+
+    house.hooks[TENANTS] = judge
+    good, doubted, other = await house.tell(one, "good", "doubted", "doubted")
+    await house.tell(two, "good", "doubted")
+    house.start()
+    await until(lambda: _has_count(house, "analytics", 2))
+    await until(lambda: _has_count(house, "provider_sync", 5))
+
+    rows = {row["event_id"]: row for row in await house.inbox(TENANTS)}
+    assert Counter(row["state"] for row in rows.values()) == {"done": 2, "parked": 3}
+    parked = rows[doubted.id]
+    assert (parked["org_id"], parked["envelope"], parked["attempts"]) == (one, doubted.raw, 1)
+    assert (parked["error_class"], parked["reason"]) == ("doubtful", "… doubts it")
+    assert rows[good.id]["envelope"] is None
+    counts = await _balance(house, "analytics", TENANTS)
+    assert counts[one, "parked"] == (2, doubted.id.int ^ other.id.int)
+    assert counts[one, "done"] == (1, good.id.int)
+    told = await house.query("SELECT org_id FROM analytics.outbox WHERE type = 'dead_letter.changed.v1'")
+    assert Counter(row["org_id"] for row in told) == {one: 2, two: 1}
+
+    withholds = False
+    units = Units(house.processors[TENANTS].database, "analytics")
+    async with units.begin(one) as work:
+        assert await withholding.release(work, TENANTS, "other_reason", mentions="") == 0
+        assert await withholding.release(work, TENANTS, "doubtful", mentions=str(two)) == 0
+        assert await withholding.release(work, TENANTS, "doubtful", mentions=str(doubted.id)) == 1
+    await until(lambda: _has_count(house, "analytics", 3))
+
+    rows = {row["event_id"]: row for row in await house.inbox(TENANTS)}
+    assert Counter((row["org_id"], row["state"]) for row in rows.values()) == {
+        (one, "done"): 2, (one, "parked"): 1, (two, "done"): 1, (two, "parked"): 1,
+    }  # fmt: skip
+    counts = await _balance(house, "analytics", TENANTS)
+    assert counts[one, "parked"] == (1, other.id.int)
+    assert counts[one, "done"] == (2, good.id.int ^ doubted.id.int)
+    assert counts.get((one, "due"), (0, 0)) == (0, 0)
 
 
 async def test_an_absent_dependency_charges_nobody_and_ends_by_itself(house: House, make_org: Any) -> None:

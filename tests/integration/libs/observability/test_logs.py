@@ -49,7 +49,9 @@ async def test_each_message_ends_in_one_line_with_its_ids_and_without_its_body(
     async def stumble(events: Sequence[OrganizationCreatedV1], work: UnitOfWork) -> None:
         for event in events:
             if event.name != "fine":
-                await work.session.execute("INSERT INTO effects (org_id, name) VALUES ($1, $2)", event.name, event.name)
+                await work.session.execute(
+                    "INSERT INTO heard_names (org_id, name) VALUES ($1, $2)", event.name, event.name
+                )
 
     house.hooks[TENANTS] = stumble
     org = make_org()

@@ -43,6 +43,7 @@ async def make_house(database: Callable[[str], Database]) -> AsyncIterator[MakeH
                     apps[process] = owner
                 else:
                     urls[process] = await stack.enter_async_context(served(owner))
+            more.setdefault("failed_sign_ins_per_address", 10_000_000)  # a house full of tests comes from one address
             settings = GatewaySettings(
                 key_pepper=SecretStr(PEPPER),
                 context_private_key=SecretStr(private),

@@ -105,6 +105,7 @@ class Tenant:
     admin: str
     manager: str
     viewer: str
+    scheduler: str
 
     @property
     def org_id(self) -> OrgId:
@@ -147,22 +148,38 @@ async def ask(
 
 
 async def settle(app: Any, platform_key: str, name: str) -> Tenant:
-    """A tenant with two companies and a key of each role for the first."""
+    """A tenant with two companies and a key of each role. The platform makes the admin's, the admin the rest."""
 
-    async def make(path: str, body: dict[str, Any], org: str | None = None) -> Any:
-        response = await ask(app, "POST", path, platform_key, org=org, json=body)
+    async def make(path: str, key: str, body: dict[str, Any], org: str | None = None) -> Any:
+        response = await ask(app, "POST", path, key, org=org, json=body)
         assert response.status_code == 201, response.text
         return response.json()
 
-    org = (await make("/v1/organizations", {"name": name}))["id"]
-    company = (await make("/v1/companies", {"name": "Harbour Bakery"}, org))["id"]
-    sibling = (await make("/v1/companies", {"name": "Hill Cycles"}, org))["id"]
-    keys = {}
-    for role in ("org_admin", "company_manager", "company_viewer"):
-        companies = [] if role == "org_admin" else [company]
-        wanted = {"name": role, "role": role, "company_ids": companies}
-        keys[role] = (await make("/v1/api-keys", wanted, org))["key"]
-    return Tenant(org, company, sibling, keys["org_admin"], keys["company_manager"], keys["company_viewer"])
+    org = (await make("/v1/organizations", platform_key, {"name": name}))["id"]
+    admin = (await make("/v1/api-keys", platform_key, {"name": "org_admin", "role": "org_admin"}, org))["key"]
+    company = (await make("/v1/companies", admin, {"name": "Harbour Bakery"}))["id"]
+    sibling = (await make("/v1/companies", admin, {"name": "Hill Cycles"}))["id"]
+    keys = []
+    for role in ("company_manager", "company_viewer", "scheduler"):
+        wanted = {"name": role, "role": role, "company_ids": [company] if role.startswith("company_") else []}
+        keys.append((await make("/v1/api-keys", admin, wanted))["key"])
+    return Tenant(org, company, sibling, admin, *keys)
+
+
+async def staff_key(house: House, role: str = "super_admin", **more: Any) -> str:
+    """One more key of the platform's."""
+    body = {"name": role, "role": role, **more}
+    response = await house.ask("POST", "/v1/api-keys", house.platform_key, json=body)
+    assert response.status_code == 201, response.text
+    return str(response.json()["key"])
+
+
+async def assume(house: House, key: str, org: str, *, write: bool = False, minutes: int = 30) -> str:
+    """Staff go into an org; answers the assumption's id."""
+    body = {"organization_id": org, "reason": "ticket 4711", "minutes": minutes, "write": write}
+    response = await house.ask("POST", "/v1/assumptions", key, json=body)
+    assert response.status_code == 201, response.text
+    return str(response.json()["id"])
 
 
 def without_request_id(response: httpx.Response) -> tuple[int, Any, dict[str, str]]:

@@ -8,13 +8,19 @@ from typing import Any
 import asyncpg
 import pytest
 
-from libs.ids import PLATFORM_ORG, new_id
+from libs.clock import rfc3339
+from libs.contracts.envelope import Envelope
+from libs.contracts.event import seal
+from libs.contracts.events import ActionPerformedV1
+from libs.ids import PLATFORM_ORG, OrgId, new_id
+from libs.messaging.processor import Processor
 from libs.messaging.work import Units
 from libs.tenancy.roles import Role
 from services.gateway.audit import record, verify
+from services.gateway.consumers import consumers
 from services.gateway.denials import PER_MINUTE, Denials
 from services.gateway.domain import Caller, Principal
-from tests.integration.services.gateway.house import House
+from tests.integration.services.gateway.house import House, assume
 from tests.integration.services.gateway.test_users import add
 
 
@@ -78,10 +84,48 @@ async def test_staff_leave_their_rows_in_the_org_they_act_in_and_the_machine_is_
     made = await log(house, house.first.admin, action="organization.created")
     assert [(entry["object"], entry["actor"].split(":")[0]) for entry in made] == [(house.first.org, "platform")]
     (first_key,) = await log(house, house.platform_key)
+    await assume(house, house.platform_key, house.first.org)
     assert (first_key["action"], first_key["actor"], first_key["request_id"]) == ("key.issued", "machine", None)
     assert await log(house, house.platform_key, house.first.org) == await log(house, house.first.admin)
     for key in (house.first.manager, house.first.viewer):
         assert (await house.ask("GET", "/v1/audit-log", key)).status_code == 403
+
+
+def performed(number: int, org_id: OrgId) -> Envelope:
+    event = ActionPerformedV1(
+        actor=f"key:{number}",
+        action="account.opened",
+        object=f"acc_{number}",
+        details={"provider": "é\u0000"},
+        request_id="r",
+    )
+    return seal(event, source="provider-sync", org_id=org_id)
+
+
+async def test_what_other_services_tell_is_appended_once(house, database):
+    first, second = house.first, house.second
+    before = len(await log(house, first.admin))
+    theirs = len(await log(house, second.admin))
+    consumer = next(one for one in consumers() if one.queue == "gateway.audit")
+    processor = Processor(database("gateway"), consumer, "gateway")
+    told = [performed(number, first.org_id) for number in range(5)]
+    other = performed(9, second.org_id)
+
+    await processor.deliver([told[0], other, told[1], told[0]])
+    await asyncio.gather(processor.deliver([told[2], *told[:2]]), processor.deliver(told), processor.deliver(told[3:]))
+
+    entries = list(reversed(await log(house, first.admin)))[before:]
+    assert sorted(entry["actor"] for entry in entries) == [f"key:{number}" for number in range(5)]
+    assert [entry["actor"] for entry in entries[:2]] == ["key:0", "key:1"]
+    kept = entries[0]
+    assert (kept["action"], kept["object"], kept["outcome"], kept["request_id"]) == (
+        "account.opened", "acc_0", "done", "r",
+    )  # fmt: skip
+    assert kept["details"] == {"provider": "é\u0000"}
+    assert kept["at"] == rfc3339(told[0].time)
+    assert [entry["actor"] for entry in await log(house, second.admin)][: -theirs or None] == ["key:9"]
+    for org_id in (first.org_id, second.org_id):
+        assert await verify(database("gateway"), org_id) is None
 
 
 async def test_what_failed_leaves_no_row_of_an_act(house):
@@ -197,12 +241,13 @@ async def test_tampering_with_any_row_is_named(how, database, migrated, make_org
 
 
 async def test_the_service_can_neither_change_nor_remove_a_row(house, database):
-    for statement in (
-        "UPDATE audit_log SET actor = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log", "DELETE FROM audit_heads",
-    ):  # fmt: skip
+    for statement in ("UPDATE audit_log SET actor = 'x'", "TRUNCATE audit_log"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             async with database("gateway").tenant_transaction(house.first.org_id) as session:
                 await session.execute(statement)
+    for table in ("audit_log", "audit_heads"):  # its rows go with their organization only
+        async with database("gateway").tenant_transaction(house.first.org_id) as session:
+            assert await session.execute(f"DELETE FROM {table}") == 0
     assert await verify(database("gateway"), house.first.org_id) is None
     assert await verify(database("gateway"), PLATFORM_ORG) is None
 

@@ -19,7 +19,9 @@ async def http(house):
 async def test_tenants_and_keys_from_nothing(house, http):
     platform = OutriderClient("http://gateway.example.com", house.platform_key, http=http)
     organization = await platform.create_organization("Westwind", time_zone="Asia/Tokyo")
-    staff = OutriderClient("http://gateway.example.com", house.platform_key, organization["id"], http)
+    outside = OutriderClient("http://gateway.example.com", house.platform_key, organization["id"], http)
+    first = await outside.create_api_key("first", role="org_admin")
+    staff = OutriderClient("http://gateway.example.com", first["key"], http=http)
     company = await staff.create_company("Pier Nine")
     issued = await staff.create_api_key("frontend", role="company_viewer", company_ids=[company["id"]])
     viewer = OutriderClient("http://gateway.example.com", issued["key"], http=http)
@@ -27,7 +29,9 @@ async def test_tenants_and_keys_from_nothing(house, http):
     assert (await viewer.me())["organization_id"] == organization["id"]
     assert [row["id"] async for row in viewer.companies()] == [company["id"]]
     assert organization["id"] in [row["id"] async for row in platform.organizations()]
-    assert [row["name"] async for row in staff.api_keys()] == ["frontend"]
+    assert [row["name"] async for row in staff.api_keys()] == ["first", "frontend"]
+    narrow = await staff.create_api_key("narrow", role="org_admin", scopes=["leads:read"])
+    assert narrow["scopes"] == ["leads:read"]
     assert [row async for row in staff.dead_letters(state="dead")] == []
 
     person = await staff.add_user("idp|1", email="a@example.com", name="Ada", role="org_admin")
@@ -44,6 +48,20 @@ async def test_tenants_and_keys_from_nothing(house, http):
         await viewer.me()
 
 
+async def test_staff_go_in_and_out(house, http):
+    platform = OutriderClient("http://gateway.example.com", house.platform_key, http=http)
+    inside = OutriderClient("http://gateway.example.com", house.platform_key, house.first.org, http)
+
+    with pytest.raises(ApiProblem, match="assumption_required"):
+        _ = [row async for row in inside.companies()]
+    begun = await platform.assume(house.first.org, "ticket 4711", minutes=5)
+    assert [row["id"] async for row in platform.assumptions()] == [begun["id"]]
+    assert [row["id"] async for row in inside.companies()] == [house.first.company, house.first.sibling]
+    await platform.end_assumption(begun["id"])
+    with pytest.raises(ApiProblem, match="assumption_required"):
+        _ = [row async for row in inside.companies()]
+
+
 async def test_every_forwarded_list_and_document(house, http):
     async def reply(heard):
         page = {"data": [{"path": heard.path}], "has_more": False, "next_cursor": None, "as_of": None}
@@ -54,6 +72,7 @@ async def test_every_forwarded_list_and_document(house, http):
     client = OutriderClient("http://gateway.example.com", house.first.admin, http=http)
     lists = {
         "/provider-accounts": client.provider_accounts(),
+        "/webhook-endpoints": client.webhook_endpoints(),
         "/email/campaigns": client.campaigns(all_companies=True),
         "/linkedin/campaigns": client.campaigns("linkedin", company_id=house.first.company),
         "/leads": client.leads(all_companies=True),
@@ -64,12 +83,19 @@ async def test_every_forwarded_list_and_document(house, http):
         "/deliveries": client.deliveries(verdict="published"),
         "/reconciliations": client.reconciliations(),
         "/reconciliations/rec_1/drifts": client.drifts("rec_1"),
+        "/reconciliation-schedules": client.schedules(),
+        "/reconciliation-schedules/sch_1/slots": client.slots("sch_1"),
     }
     for path, rows in lists.items():
         assert [row async for row in rows] == [{"path": path}]
     documents = {
         "/provider-accounts": await client.create_provider_account(provider="smartlead"),
         "/provider-accounts/acc_1": await client.provider_account("acc_1"),
+        "/webhook-endpoints/whe_1": await client.webhook_endpoint("whe_1"),
+        "/webhook-endpoints/whe_2": await client.change_webhook_endpoint("whe_2", revision=1, source_mode="observe"),
+        "/webhook-endpoints/whe_1/rotations": await client.rotate_webhook_endpoint("whe_1", overlap_seconds=0),
+        "/webhook-endpoints/whe_1/releases": await client.release_withheld("whe_1"),
+        "/deliveries/releases": await client.release_deliveries(["dlv_1"]),
         "/email/campaigns/cam_1": await client.campaign("email", "cam_1"),
         "/leads/led_1": await client.lead("led_1"),
         "/inbox/conversations/cnv_1": await client.conversation("cnv_1"),
@@ -77,6 +103,12 @@ async def test_every_forwarded_list_and_document(house, http):
         "/deliveries/dlv_1": await client.delivery("dlv_1"),
         "/reconciliations": await client.start_reconciliation("acc_1"),
         "/reconciliations/rec_1": await client.reconciliation("rec_1"),
+        "/reconciliation-schedules": await client.create_schedule("acc_1", interval_seconds=3600),
+        "/reconciliation-schedules/sch_1": await client.change_schedule("sch_1", revision=1, enabled=False),
+        "/reconciliation-schedules/sch_2": await client.schedule("sch_2"),
+        "/reconciliation-schedules/sch_1/slots/2026-07-11T02:00:00Z": await client.start_slot(
+            "sch_1", "2026-07-11T02:00:00Z"
+        ),
     }
     for path, document in documents.items():
         assert document["data"] == [{"path": path}]

@@ -35,7 +35,7 @@ def change(minutes: int, state: str = "dead", *, event_id=EVENT, attempts: int =
 
 
 async def deliver(database, org_id: OrgId, *changes: DeadLetterChangedV1) -> None:
-    (consumer,) = consumers()
+    consumer = next(one for one in consumers() if one.queue == "gateway.dead-letters")
     processor = Processor(database("gateway"), consumer, "gateway")
     await processor.deliver([seal(event, source="analytics", org_id=org_id) for event in changes])
 

@@ -81,8 +81,9 @@ async def test_the_login_sees_keys_of_its_org_only_and_the_look_up_shows_no_name
     async with gateway.tenant_transaction(mine) as session:
         rows = await session.fetch("SELECT org_id FROM api_keys")
     async with gateway.transaction() as transaction:
+        await transaction.as_service()
         without_tenant = await transaction.driver.fetch("SELECT * FROM api_keys")
-        columns = await transaction.driver.fetch("SELECT * FROM api_key_v1($1)", rows[0]["org_id"])
+        columns = await transaction.driver.fetch("SELECT * FROM api_key_v3($1)", rows[0]["org_id"])
 
     assert [row["org_id"] for row in rows] == [mine]
     assert without_tenant == []

@@ -67,8 +67,18 @@ async def test_a_change_is_in_force_at_once_here_and_within_five_seconds_elsewhe
     await change(house, user, house.first.admin, status="suspended")
     suspended = await house.ask("GET", "/v1/me", token)
     assert (suspended.status_code, suspended.json()["code"]) == (403, "user_suspended")
+
+    other = (await add(house, house.first.admin, subject="idp|ben")).json()["id"]
+    user, token = other, provider.token(sub="idp|ben")
+    assert (await elsewhere.ask("GET", "/v1/me", token)).status_code == 200
     await house.ask("DELETE", f"/v1/users/{user}", house.first.admin)
+
+    removed_at = time.monotonic()
     assert (await house.ask("GET", "/v1/me", token)).json()["code"] == "no_membership"
+    while (await elsewhere.ask("GET", "/v1/me", token)).status_code == 200:
+        assert time.monotonic() < removed_at + 5
+        await asyncio.sleep(0.05)
+    assert (await elsewhere.ask("GET", "/v1/me", token)).json()["code"] == "no_membership"
 
 
 async def test_who_is_in_two_organizations_names_one(house, provider):
@@ -116,10 +126,10 @@ async def test_a_provider_that_is_away_is_no_refusal(house, provider):
     assert (await house.ask("GET", "/v1/me", house.first.admin)).status_code == 200
 
 
-async def test_a_suspended_organization_lets_no_person_in(house, provider, database):
+async def test_a_suspended_organization_lets_no_person_in(house, provider):
     await add(house, house.first.admin)
-    async with database("gateway").tenant_transaction(house.first.org_id) as session:
-        await session.execute("UPDATE organizations SET status = 'suspended'")
+    path = f"/v1/organizations/{house.first.org}/suspend"
+    assert (await house.ask("POST", path, house.platform_key, json={"reason": "unpaid"})).status_code == 200
 
     assert (await house.ask("GET", "/v1/me", provider.token())).json()["code"] == "organization_suspended"
 

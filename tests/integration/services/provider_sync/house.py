@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -28,6 +29,7 @@ from libs.providers.smartlead.simulator import SmartleadSimulator, smartlead_app
 from services.provider_sync.domain.accounts import Account as KnownAccount
 from services.provider_sync.handlers.accounts import open_account
 from services.provider_sync.jobs import SyncWorker
+from services.provider_sync.key_ring import KeyRing
 from services.provider_sync.outgoing import make_http
 from services.provider_sync.repository.accounts import CompanyRepository
 from services.provider_sync.schemas import NewAccount
@@ -55,6 +57,9 @@ PLAYED: dict[str, tuple[Any, Any, str]] = {
 }
 
 
+HURRIED = {name: replace(provider, calls_per_minute=100_000) for name, provider in PROVIDERS.items()}
+
+
 class House:
     """The service's worker and consumers, and a simulated provider instead of the network."""
 
@@ -64,50 +69,48 @@ class House:
         self.simulator = simulator(**{"seed": 5} | simulated)
         self.api = app(self.simulator)
         self.http = make_http(httpx.ASGITransport(app=self.api))
+        self.sealer = Sealer(lambda: KeyRing([KEY]))
         self.worker = SyncWorker(
-            units, self.http, Sealer(KEY), providers=PROVIDERS, jobs_at_once=4, poll_seconds=0.01,
+            units, self.http, self.sealer, providers=HURRIED, jobs_at_once=4, poll_seconds=0.01,
             public_webhook_url="https://hooks.example.com/",
         )  # fmt: skip
 
-    async def open_account(self, org_id: OrgId) -> Account:
+    async def open_account(self, org_id: OrgId, base_url: str | None = None) -> Account:
         company_id = CompanyId(new_id())
         body = NewAccount.model_validate(
             {
                 "provider": self.provider,
                 "name": "Main",
                 "company_id": public_id("cmp", company_id),
-                "base_url": f"http://127.0.0.1{self.path}",
+                "base_url": base_url or f"http://127.0.0.1{self.path}",
                 "credentials": {"api_key": self.simulator.api_key},
             }
         )
         async with self.units.begin(org_id) as work:
             await CompanyRepository(work.session).keep({company_id: "One"})
-            await open_account(
-                body, work, providers=PROVIDERS, sealer=Sealer(KEY), base_url_hosts=frozenset({"127.0.0.1"})
-            )
+            await open_account(body, work, providers=PROVIDERS, sealer=self.sealer, allow_loopback=True)
         events = await told(self.database, org_id)
         opened = next(event for event in events if isinstance(event, ProviderAccountChangedV1))
         endpoint = next(event for event in events if isinstance(event, WebhookEndpointChangedV1))
         return Account(org_id, opened.account_id, company_id, endpoint)
 
-    async def deliver(self, account: Account, bodies: Iterable[bytes]) -> list[Envelope]:
-        """Hear these webhooks in one batch."""
-        envelopes = [self.webhook(account, body) for body in bodies]
+    async def deliver(self, account: Account, bodies: Iterable[bytes], **more: Any) -> list[Envelope]:
+        """Hear these webhooks in one batch; `more` are fields of their events."""
+        envelopes = [self.webhook(account, body, **more) for body in bodies]
         await processor(self.database, "provider-sync.webhooks").deliver(envelopes)
         return envelopes
 
-    def webhook(self, account: Account, body: bytes) -> Envelope:
+    def webhook(self, account: Account, body: bytes, **more: Any) -> Envelope:
         known = KnownAccount(account.id, self.provider, PROVIDERS[self.provider].channel.value, account.company_id)
-        return Stage(account.org_id, known, account.endpoint.endpoint_id).webhook(body)
+        return Stage(account.org_id, known, account.endpoint.endpoint_id).webhook(body, **more)
 
     async def hear(self, account: Account, queue: str, event: Any) -> None:
         sealed = contract.seal(event, source=event.publisher, org_id=account.org_id)
         await processor(self.database, queue).deliver([read_envelope(sealed.raw)])
 
-    async def make_ready(self, account: Account) -> None:
-        await self.hear(
-            account, "provider-sync.endpoints", WebhookEndpointReadyV1(endpoint_id=account.endpoint.endpoint_id)
-        )
+    async def make_ready(self, account: Account, token_id: UUID | None = None) -> None:
+        ready = WebhookEndpointReadyV1(endpoint_id=account.endpoint.endpoint_id, token_id=token_id)
+        await self.hear(account, "provider-sync.endpoints", ready)
 
     async def snapshot(self, account: Account, **more: Any) -> list[SnapshotCapturedV1]:
         event = SnapshotRequestedV1(run_id=new_id(), pass_number=1, account_id=account.id, **more)

@@ -26,13 +26,16 @@ from libs.messaging.work import Units
 from libs.providers.registry import PROVIDERS
 from services.provider_sync.consumers import consumers
 from services.provider_sync.domain.accounts import Account
+from services.provider_sync.key_ring import KeyRing
 from services.provider_sync.repository.accounts import (
     AccountRepository,
     CompanyRepository,
     Endpoint,
     EndpointRepository,
 )
+from services.provider_sync.sealing import Sealer
 
+SEALER = Sealer(lambda: KeyRing(["5a" * 32]))
 CORPUS = Path(__file__).parents[3] / "contract/providers"
 TABLES = ("campaigns", "sequence_steps", "leads", "conversations", "messages", "engagements")
 # What tells of the way and not of the state.
@@ -48,7 +51,7 @@ class Stage:
     endpoint_id: UUID
     now: datetime = datetime(2026, 7, 11, 12, tzinfo=UTC)
 
-    def webhook(self, body: bytes, *, org_id: OrgId | None = None) -> Envelope:
+    def webhook(self, body: bytes, *, org_id: OrgId | None = None, **more: Any) -> Envelope:
         event = WebhookReceivedV1(
             delivery_id=new_id(),
             provider=self.account.provider,
@@ -56,6 +59,7 @@ class Stage:
             endpoint_id=self.endpoint_id,
             received_at=clock.now(),
             body=body,
+            **more,
         )
         sealed = contract.seal(event, source="webhook-ingest", org_id=org_id or self.org_id)
         return read_envelope(sealed.raw)
@@ -78,16 +82,17 @@ async def set_stage(
         company_id=default,
         clients={"111": first, "222": second} if PROVIDERS[provider].has_clients else {},
     )
-    endpoint = Endpoint(new_id(), account.id, endpoint_status, b"sealed")
+    endpoint_id = new_id()
+    endpoint = Endpoint(endpoint_id, account.id, endpoint_status, b"sealed", endpoint_id)
     async with units.begin(org_id) as work:
         await CompanyRepository(work.session).keep({default: "Default", first: "First", second: "Second"})
         await AccountRepository(work.session).insert(account, name="Main", credentials=b"sealed")
-        await EndpointRepository(work.session).insert(endpoint, token_sha256="0" * 64)
+        await EndpointRepository(work.session).insert(endpoint, token_sha256="0" * 64, last4="last")
     return Stage(org_id, account, endpoint.id)
 
 
 def processor(database: Database, queue: str) -> Processor:
-    found = next(one for one in consumers(PROVIDERS) if one.queue == queue)
+    found = next(one for one in consumers(PROVIDERS, SEALER) if one.queue == queue)
     return Processor(database, found, "provider-sync")
 
 

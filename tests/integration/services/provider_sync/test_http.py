@@ -6,7 +6,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from libs.contracts.events import ProviderAccountChangedV1, WebhookEndpointChangedV1
+from libs.contracts.events import ActionPerformedV1, ProviderAccountChangedV1, WebhookEndpointChangedV1
 from libs.ids import CompanyId, new_id, public_id
 from libs.runtime.service import Platform
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope, TenantContext
@@ -17,7 +17,9 @@ from tests.integration.services.provider_sync.stage import forget_org_filters, p
 
 PERMISSIONS = frozenset({"accounts:read", "accounts:write", "campaigns:read", "leads:read", "inbox:read"})
 LISTS = ("/provider-accounts", "/email/campaigns", "/leads", "/inbox/conversations")
-SETTINGS = ProviderSyncSettings(credential_key=SecretStr("5a" * 32), cursor_key=SecretStr("cursors"))
+SETTINGS = ProviderSyncSettings(
+    credential_key=SecretStr("5a" * 32), cursor_key=SecretStr("cursors"), allow_loopback=True
+)
 
 
 class Face:
@@ -90,20 +92,47 @@ async def test_opening_an_account(face, database, stage, other):
 
     assert answer.status_code == 201, answer.text
     shown = answer.json()
+    endpoint_id = shown["webhook_endpoint"].pop("id")
     assert shown["webhook_endpoint"] == {"status": "pending", "error": None, "last_webhook_at": None}
+    shown["webhook_endpoint"]["id"] = endpoint_id
     assert shown["client_companies"] == body["client_companies"]
     assert (await face.get(f"/provider-accounts/{shown['id']}", stage.org_id)) == shown
-    account, endpoint = await told(database("provider_sync"), stage.org_id)
+    account, endpoint, performed = await told(database("provider_sync"), stage.org_id)
     assert isinstance(account, ProviderAccountChangedV1)
     assert isinstance(endpoint, WebhookEndpointChangedV1)
     assert public_id("acc", account.account_id) == shown["id"]
+    assert public_id("whe", endpoint.endpoint_id) == endpoint_id
     assert account.envelope.company_id == stage.account.company_id
+    assert isinstance(performed, ActionPerformedV1)
+    assert (performed.actor, performed.action, performed.object) == ("key:1", "account.opened", shown["id"])
+    assert performed.request_id == answer.headers["x-request-id"]
     async with database("provider_sync").tenant_transaction(stage.org_id) as session:
         rows = await session.fetch("SELECT a::text || e::text AS text FROM accounts a, endpoints e")
-    for text in (answer.text, *(row["text"] for row in rows), str(account.envelope.raw), str(endpoint.envelope.raw)):
+    told_bytes = [str(event.envelope.raw) for event in (account, endpoint, performed)]
+    for text in (answer.text, *(row["text"] for row in rows), *told_bytes):
         assert "very-secret-key" not in text
     assert endpoint.token_sha256 not in answer.text
     assert b"very-secret-key".hex() not in str(rows)
+
+
+@pytest.mark.parametrize(
+    ("provider", "base_url"),
+    [
+        ("emailbison", "https://send.elsewhere.example.com"),
+        ("emailbison", "https://send.elsewhere.example.com:8443/panel"),
+        ("smartlead", "https://server.smartlead.ai/api/v1"),
+    ],
+)
+async def test_any_public_instance_may_be_named_and_no_other_host_of_a_provider_with_one(
+    face, stage, provider, base_url
+):
+    answer = await face(
+        "POST", "/provider-accounts", stage.org_id,
+        json=new_account(stage.account.company_id, provider=provider, base_url=base_url),
+    )  # fmt: skip
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["base_url"] == base_url
 
 
 @pytest.mark.parametrize(
@@ -122,7 +151,9 @@ async def test_opening_an_account(face, database, stage, other):
         ({"base_url": "file:///etc/passwd"}, "/base_url"),
         ({"base_url": "http://[broken"}, "/base_url"),
         ({"provider": "emailbison"}, "/base_url"),
-        ({"provider": "emailbison", "base_url": "https://send.elsewhere.example.com"}, "/base_url"),
+        ({"provider": "emailbison", "base_url": "http://send.elsewhere.example.com"}, "/base_url"),
+        ({"provider": "emailbison", "base_url": "https://10.0.0.7"}, "/base_url"),
+        ({"provider": "smartlead", "base_url": "https://send.elsewhere.example.com"}, "/base_url"),
         ({"provider": "heyreach", "client_companies": {"9": "cmp_" + "1" * 32}}, "/client_companies"),
         ({"provider": "emailbison", "client_companies": {"9": "cmp_" + "1" * 32}}, "/client_companies"),
         ({"surprise": 1}, "/body/surprise"),

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from dataclasses import replace
 
 import pytest
 
 from libs.contracts.events import (
     MessageRecordedV1,
+    ProviderAccountChangedV1,
     RepairRequestedV1,
     SnapshotCapturedV1,
     SnapshotRequestedV1,
@@ -254,6 +256,21 @@ async def test_a_snapshot_of_one_campaign_and_of_one_that_is_not_known(house, ac
     surplus = [key for day in captured.differences for key, _ in day.surplus]
     assert surplus == ["sent:b2c4d6e8-0000-4abc-8def-001122334455"]  # told to us, and not by this provider
     assert "not known here" in refused.error
+
+
+async def test_a_snapshot_of_another_accounts_campaign_is_of_none(house, account):
+    """It may be another company's, and who may read this account would learn that it is there."""
+    await house.open_account(account.org_id)
+    opened = await house.told(account, ProviderAccountChangedV1)
+    other = replace(account, id=next(one.account_id for one in opened if one.account_id != account.id))
+    house.simulator.play(10)
+    await house.deliver(other, [payload("email_sent", campaign_id=house.simulator.account.campaigns[0].id)])
+    theirs = entity_id(other.id, "campaign", house.simulator.campaign_ids[0])
+
+    (refused,) = await house.snapshot(account, campaign_id=theirs)
+
+    assert "not known here" in refused.error
+    assert refused.campaign_external_id == ""
 
 
 async def test_whoever_lost_the_lease_keeps_nothing(house, account, monkeypatch):

@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from functools import reduce
 from operator import xor
 from typing import Any, TypeVar
@@ -20,6 +20,8 @@ from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import Event, registry, seal
 from libs.contracts.events import (
+    OrganizationResumedV1,
+    OrganizationSuspendedV1,
     ProviderAccountChangedV1,
     SnapshotCapturedV1,
     SnapshotDifference,
@@ -36,9 +38,14 @@ from libs.tenancy.context import ALL_COMPANIES, CompanyScope, TenantContext
 from libs.tenancy.signing import HEADER, ContextSigner, ContextVerifier, new_private_key, public_key_of
 from services.reconciliation.app import build
 from services.reconciliation.consumers import consumers
+from services.reconciliation.repository.schedules import ScheduleRepository
 from services.reconciliation.settings import ReconciliationSettings
 
 DAY = date(2026, 3, 10)
+SCHEDULES = "/reconciliation-schedules"
+PERMISSIONS = (
+    "drifts:read", "reconciliations:read", "reconciliations:start", "schedules:read", "schedules:run", "schedules:write",
+)  # fmt: skip
 E = TypeVar("E", bound=Event)
 
 
@@ -148,6 +155,8 @@ def _xor(keys: Iterable[str]) -> str:
 
 
 QUEUES = {
+    OrganizationSuspendedV1.routing_key: "reconciliation.tenants",
+    OrganizationResumedV1.routing_key: "reconciliation.tenants",
     ProviderAccountChangedV1.routing_key: "reconciliation.accounts",
     SnapshotCapturedV1.routing_key: "reconciliation.snapshots",
     SyncCompletedV1.routing_key: "reconciliation.syncs",
@@ -193,7 +202,7 @@ class Reconciliation:
         path: str,
         org_id: OrgId,
         scope: CompanyScope = ALL_COMPANIES,
-        permissions: Sequence[str] = ("reconciliations:read", "reconciliations:start"),
+        permissions: Sequence[str] = PERMISSIONS,
         **more: Any,
     ) -> httpx.Response:
         context = TenantContext("key:test", org_id, scope, frozenset(permissions))
@@ -216,6 +225,33 @@ class Reconciliation:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
+    async def scheduled(self, agency: Agency, **body: Any) -> str:
+        """The id of a new schedule of the agency's account, hourly from noon unless told otherwise."""
+        await self.hears(agency.account())
+        answer = await self.asks(
+            "POST", SCHEDULES, agency.org_id,
+            json={"account_id": public_id("acc", agency.account_id), "interval_seconds": 3600, "anchor": "2026-07-11T12:00:00Z"}
+            | body,
+        )  # fmt: skip
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def puts(self, agency: Agency, schedule: str, slot: str, **more: Any) -> httpx.Response:
+        """Asks for a slot as the scheduler's key does."""
+        path = f"{SCHEDULES}/{schedule}/slots/{slot}"
+        return await self.asks("PUT", path, agency.org_id, permissions=("schedules:run",), **more)
+
+    async def slots(self, agency: Agency, schedule: str) -> list[tuple[str, str]]:
+        """(hour, state) of what was decided, oldest first."""
+        answer = await self.asks("GET", f"{SCHEDULES}/{schedule}/slots", agency.org_id)
+        assert answer.status_code == 200, answer.text
+        return [(one["slot"][11:16], one["state"]) for one in reversed(answer.json()["data"])]
+
+    async def runs(self, agency: Agency) -> list[dict[str, Any]]:
+        answer = await self.asks("GET", "/reconciliations", agency.org_id)
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["data"])
+
     async def drifts(self, agency: Agency, run_id: UUID, **query: Any) -> list[dict[str, Any]]:
         path = f"/reconciliations/{public_id('rec', run_id)}/drifts"
         answer = await self.asks("GET", path, agency.org_id, params=query)
@@ -235,6 +271,24 @@ async def reconciliation(
         transport=httpx.ASGITransport(service.app), base_url="http://reconciliation"
     ) as client:
         yield Reconciliation(platform.database, platform.units, client, ContextSigner(private))
+
+
+@dataclass
+class DatabaseClock:
+    """The database's clock as schedules are judged by it; a test moves it by hand."""
+
+    now: datetime
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> DatabaseClock:
+    held = DatabaseClock(datetime(2026, 7, 11, 11, 30, tzinfo=UTC))
+
+    async def now(_: ScheduleRepository) -> datetime:
+        return held.now
+
+    monkeypatch.setattr(ScheduleRepository, "now", now)
+    return held
 
 
 @pytest.fixture

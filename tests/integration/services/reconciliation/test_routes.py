@@ -117,7 +117,7 @@ async def test_only_who_may_starts_and_reads(reconciliation: Reconciliation, age
         ("POST", "/reconciliations", "reconciliations:read"),
         ("GET", "/reconciliations", "reconciliations:start"),
         ("GET", f"/reconciliations/{run}", "reconciliations:start"),
-        ("GET", f"/reconciliations/{run}/drifts", "reconciliations:start"),
+        ("GET", f"/reconciliations/{run}/drifts", "reconciliations:read"),
     ):
         answer = await reconciliation.asks(method, path, agency.org_id, permissions=[given], json=body)
         assert answer.status_code == 403, path

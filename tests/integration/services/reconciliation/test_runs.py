@@ -22,7 +22,7 @@ from libs.contracts.events import (
     SyncCompletedV1,
 )
 from libs.ids import OrgId, new_id
-from services.reconciliation.domain import LEADS_PER_REPAIR
+from services.reconciliation.domain.runs import LEADS_PER_REPAIR
 from services.reconciliation.jobs import end_stuck
 from tests.integration.services.reconciliation.conftest import Agency, Reconciliation
 

@@ -26,6 +26,7 @@ from libs.ids import OrgId, new_id
 from libs.messaging.processor import Processor
 from libs.providers.registry import PROVIDERS
 from libs.web.app import make_app
+from libs.web.sources import networks
 from services.webhook_ingest import handlers
 from services.webhook_ingest.committer import Commit, Committer
 from services.webhook_ingest.consumers import consumers
@@ -66,8 +67,9 @@ async def ask(
     method: str = "POST",
     headers: Sequence[tuple[bytes, bytes]] = (),
     receive: Callable[[], Awaitable[Any]] | None = None,
+    peer: str | None = None,
 ) -> Answer:
-    """One request, its body in these chunks."""
+    """One request, its body in these chunks, from the address `peer`."""
     parts = list(chunks)
     sent: list[dict[str, Any]] = []
 
@@ -80,7 +82,14 @@ async def ask(
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": list(headers)}
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": list(headers),
+    }
+    scope["client"] = None if peer is None else (peer, 40_000)
     await app(scope, receive or next_part, send)
     if not sent:
         return Answer(0, {}, b"")
@@ -151,9 +160,12 @@ class Door:
         self.committer = Committer(
             commit, max_batch=max_batch, max_pending=max_pending, max_pending_bytes=max_pending_bytes
         )
-        readers = {name: provider.webhooks for name, provider in PROVIDERS.items()}
         self.front = Front(
-            make_app(SOURCE, ready=ready), endpoints=self.endpoints, committer=self.committer, readers=readers
+            make_app(SOURCE, ready=ready),
+            endpoints=self.endpoints,
+            committer=self.committer,
+            providers=PROVIDERS,
+            trusted_proxies=networks(["10.0.0.0/8"]),
         )
 
     @property

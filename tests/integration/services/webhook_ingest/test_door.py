@@ -266,7 +266,8 @@ async def test_an_adapter_that_fails_costs_no_delivery(door: Door, boxes: tuple[
 
     statuses = []
     for reader in (Broken(), Strange()):
-        front = Front(door.front, endpoints=door.endpoints, committer=door.committer, readers={"smartlead": reader})
+        providers = {"smartlead": replace(PROVIDERS["smartlead"], webhooks=reader)}
+        front = Front(door.front, endpoints=door.endpoints, committer=door.committer, providers=providers)
         statuses.append((await ask(front, boxes[0].path, [b"who@example.com"])).status)
 
     assert statuses == [200, 200]

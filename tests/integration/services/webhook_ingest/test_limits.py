@@ -12,19 +12,17 @@ from typing import Any
 
 import pytest
 import structlog
-import uvicorn
 
 from libs.ids import new_id
-from services.webhook_ingest import front
-from services.webhook_ingest.front import MAX_BODY_BYTES
+from libs.runtime.server import make_server
+from libs.web import bodies
+from libs.web.bodies import MAX_BODY_BYTES
 from tests.integration.services.webhook_ingest.conftest import Door, Mailbox, ask, mailbox, sent
 
 
 @asynccontextmanager
 async def served(door: Door) -> AsyncIterator[int]:
-    server = uvicorn.Server(
-        uvicorn.Config(door.front, port=0, log_config=None, access_log=False, lifespan="off", server_header=False)
-    )
+    server = make_server(door.front, host="127.0.0.1", port=0, most_connections=10)
     running = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn tells nobody
         await asyncio.sleep(0.01)
@@ -124,7 +122,7 @@ async def test_headers_are_judged_before_the_body(
 async def test_a_slow_body_is_given_up(
     door: Door, boxes: tuple[Mailbox, Mailbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(front, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(bodies, "READ_SECONDS", 0.1)
     async with served(door) as port:
         answer = await spoken(port, head(boxes[0].path, b"Content-Length: 100"), b"only this")
 

@@ -26,9 +26,10 @@ class Caller:
         self._signer = signer
 
     async def get(
-        self, org_id: OrgId, path: str, *, scope: CompanyScope = ALL_COMPANIES, may: str = "deliveries:read"
+        self, org_id: OrgId, path: str, *, scope: CompanyScope = ALL_COMPANIES, may: str = ""
     ) -> httpx.Response:
-        context = TenantContext("key:1", org_id, scope, frozenset({may}))
+        permissions = {may} if may else {"deliveries:read", "delivery_bodies:read"}
+        context = TenantContext("key:1", org_id, scope, frozenset(permissions))
         return await self.http.get(path, headers={HEADER: self._signer.sign(context, SOURCE)})
 
 

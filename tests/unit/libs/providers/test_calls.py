@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import AsyncIterator, Callable, Collection
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import pytest
 
 from libs import clock
-from libs.errors import ContractViolated, ProviderRefused, ProviderUnavailable, RateLimited
+from libs.errors import ContractViolated, CredentialRefused, ProviderRefused, ProviderUnavailable, RateLimited
+from libs.providers import calls
 from libs.providers.calls import CallPolicy, NotThere, call
 
 URL = "https://provider.example.com/api/v1/things"
@@ -45,6 +49,7 @@ async def ask(
     policy: CallPolicy = QUICK,
     method: str = "GET",
     refusal_in: Callable[[bytes], str | None] | None = None,
+    key_refused_by: Collection[int] = (401, 403),
 ) -> object:
     async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
         value, _ = await call(
@@ -56,6 +61,7 @@ async def ask(
             secrets=(SECRET,),
             explain=says,
             refusal_in=refusal_in,
+            key_refused_by=key_refused_by,
             policy=policy,
         )
         return value
@@ -187,6 +193,35 @@ async def test_an_answer_without_end_is_cut() -> None:
         await ask(provider, policy=CallPolicy(largest_body_bytes=1000))
 
 
+class Packed(httpx.AsyncByteStream):
+    """A body that says whether it was asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.read = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.read = True
+        yield self._body
+
+
+@pytest.mark.parametrize(("encoding", "layers"), [("gzip", 1), ("gzip, gzip", 2)])
+async def test_a_body_packed_again_and_again_is_not_unpacked(encoding: str, layers: int) -> None:
+    body = b"[]" + b" " * 1_000_000
+    for _ in range(layers):
+        body = gzip.compress(body)
+    stream = Packed(body)
+    provider = Provider(httpx.Response(200, headers={"content-encoding": encoding}, stream=stream))
+
+    if layers == 1:
+        assert await ask(provider) == []
+    else:
+        with pytest.raises(ContractViolated, match="packed more than once"):
+            await ask(provider)
+
+    assert stream.read is (layers == 1)
+
+
 async def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     answers: list[httpx.Response | Exception] = [
@@ -202,6 +237,33 @@ async def test_no_secret_reaches_an_error_or_a_log(caplog: pytest.LogCaptureFixt
         assert error.value.__cause__ is None
     assert await ask(Provider()) == []
     assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "12|Secret/Token is no key",
+        "12%7CSecret%2FToken is no key",
+        "12|SECRET/TOKEN is no key",
+        "the token Secret/Token is none",
+        f"https://hooks.example.com/webhooks/smartlead/{'0a' * 16}_{'x' * 43} is taken",
+        f"/webhooks/smartlead/{'0a' * 16}_{'x' * 43} is taken",
+    ],
+)
+async def test_a_provider_that_repeats_what_it_was_told_is_not_repeated(said: str) -> None:
+    provider = Provider(httpx.Response(422, json={"error": said}))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
+        with pytest.raises(ProviderRefused) as refusal:
+            await call(http, "GET", URL, idempotent=True, secrets=("12|Secret/Token",), explain=says, policy=QUICK)
+
+    assert "***" in str(refusal.value)
+    for part in ("secret", "token/", "x" * 20):
+        assert part not in str(refusal.value).lower()
+
+
+async def test_a_content_type_that_is_none_is_not_repeated() -> None:
+    with pytest.raises(ProviderUnavailable, match="with a body of an odd type"):
+        await ask(Provider(*[httpx.Response(200, text="x", headers={"content-type": SECRET})] * 9))
 
 
 async def test_the_providers_clock_is_told_though_two_servers_wrote_it() -> None:
@@ -224,3 +286,48 @@ async def test_a_404_in_the_providers_words_is_a_no_of_its_own() -> None:
     with pytest.raises(ProviderRefused) as refusal:
         await ask(Provider(httpx.Response(404, text="<html></html>")))
     assert not isinstance(refusal.value, NotThere)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_key_is_told_apart_and_not_tried_again(status: int) -> None:
+    provider = Provider(httpx.Response(status, json={"error": "Invalid API Key"}))
+
+    with pytest.raises(CredentialRefused, match=f"answered {status}: Invalid API Key"):
+        await ask(provider)
+
+    assert len(provider.requests) == 1
+
+
+async def test_a_403_about_a_record_says_nothing_of_the_key() -> None:
+    provider = Provider(httpx.Response(403, json={"error": "not yours"}))
+
+    with pytest.raises(ProviderRefused) as refusal:
+        await ask(provider, key_refused_by=(401,))
+    assert not isinstance(refusal.value, CredentialRefused)
+
+
+def test_no_other_module_repeats_calls() -> None:
+    """Who repeats is to be found in one place: budgets and deadlines count on it."""
+    root = Path(calls.__file__).parents[2]
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("libs", "services")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"^\s*(import backoff|from backoff )", path.read_text(), re.MULTILINE)
+    }
+    assert found == {"libs/providers/calls.py"}
+
+
+async def test_a_word_of_success_is_an_answer_and_any_other_text_is_none() -> None:
+    async def told(text: str) -> object:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, text=text))
+        async with httpx.AsyncClient(transport=transport) as http:
+            value, _ = await call(http, "POST", URL, idempotent=False, explain=says, words=("success", "Queued"))
+            return value
+
+    assert await told(" Success\n") == "Success"
+    assert await told("queued, will be sent") == "queued, will be sent"
+    assert await told('{"ok": true}') == {"ok": True}
+    for text in ("<html>success</html>", "no success", "success " * 100):
+        with pytest.raises(ProviderUnavailable):
+            await told(text)

@@ -5,6 +5,7 @@ import pytest
 
 from libs.errors import Invalid, Unsupported
 from libs.providers.capabilities import (
+    CAPABILITIES,
     CampaignPulls,
     Pulls,
     Snapshots,
@@ -12,6 +13,7 @@ from libs.providers.capabilities import (
     WebhookRegistration,
     require,
 )
+from libs.providers.effects import WRITES, Effect, writes_of
 from libs.providers.registry import PROVIDERS
 
 
@@ -64,3 +66,40 @@ async def test_no_list_of_heyreach_is_the_truth_about_messages() -> None:
     for capability in (Snapshots, Pulls):
         with pytest.raises(Unsupported, match=f"heyreach accounts cannot do this: .* {capability.__name__}"):
             require(client, capability, "heyreach")
+
+
+@pytest.mark.parametrize("name", list(PROVIDERS))
+def test_what_a_provider_does_not_offer_says_why(name: str) -> None:
+    provider = PROVIDERS[name]
+    missing = {one.__name__ for one in CAPABILITIES if not provider.offers(one)}
+
+    assert set(provider.lacks) == missing
+    assert all(len(why) > 20 for why in provider.lacks.values())
+    for capability in CAPABILITIES:
+        if capability.__name__ in missing:
+            with pytest.raises(Unsupported, match=f"{name} accounts offer no {capability.__name__}: .{{20,}}"):
+                provider.require(object(), capability)
+
+
+@pytest.mark.parametrize("name", list(PROVIDERS))
+def test_every_write_says_what_can_be_learnt_of_it(name: str) -> None:
+    provider = PROVIDERS[name]
+
+    assert set(provider.effects) == writes_of(provider.client)
+    assert provider.effects["register_webhook"].may_repeat is provider.may_register_again
+    reply = provider.effects.get("reply", Effect(why=""))
+    assert (reply.absence_is_proof, reply.may_repeat) == (False, False)  # no message is sent again on a guess
+    for effect in provider.effects.values():
+        assert len(effect.why) > 20
+        assert effect.read_back_after_seconds > 0
+
+
+def test_the_writes_are_methods_of_their_capabilities() -> None:
+    for operation, capability in WRITES.items():
+        assert capability in CAPABILITIES
+        assert callable(getattr(capability, operation))
+
+
+def test_a_proof_without_a_look_is_none() -> None:
+    with pytest.raises(ValueError, match="look"):
+        Effect(why="because", absence_is_proof=True)

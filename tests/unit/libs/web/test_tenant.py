@@ -21,6 +21,7 @@ from libs.web.app import make_app
 from libs.web.tenant import InnerHop
 
 PRIVATE = new_private_key()
+REQUEST_ID = "req_" + "7" * 32
 CONTEXT = TenantContext(
     "key:1", OrgId(uuid4()), CompanyScope.of([CompanyId(uuid4())]), frozenset({"leads:read", "leads:write"})
 )
@@ -31,8 +32,8 @@ class RecordingUnits:
         self.told: list[Any] = []
 
     @asynccontextmanager
-    async def begin(self, org_id: OrgId, scope: CompanyScope) -> AsyncIterator[Any]:
-        self.told.append(("begin", org_id, scope))
+    async def begin(self, org_id: OrgId, scope: CompanyScope, *, actor: str, request_id: str) -> AsyncIterator[Any]:
+        self.told.append(("begin", org_id, scope, actor, request_id))
         try:
             yield SimpleNamespace(org_id=org_id)
         except BaseException:
@@ -74,6 +75,7 @@ def app(units) -> FastAPI:
 
 async def ask(app: FastAPI, method: str, path: str, audience: str | None = "provider-sync") -> httpx.Response:
     headers = {} if audience is None else {HEADER: ContextSigner(PRIVATE).sign(CONTEXT, audience)}
+    headers["x-request-id"] = REQUEST_ID
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://inner") as client:
         return await client.request(method, path, headers=headers)
 
@@ -82,7 +84,7 @@ async def test_a_route_works_in_the_callers_org_and_companies_and_commits(app, u
     response = await ask(app, "GET", "/leads")
 
     assert (response.status_code, response.json()) == (200, {"org": str(CONTEXT.org_id)})
-    assert units.told == [("begin", CONTEXT.org_id, CONTEXT.scope), "commit"]
+    assert units.told == [("begin", CONTEXT.org_id, CONTEXT.scope, "key:1", REQUEST_ID), "commit"]
 
 
 async def test_a_refusal_rolls_back(app, units):

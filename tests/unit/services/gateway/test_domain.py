@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from libs.errors import Invalid
 from libs.ids import PLATFORM_ORG, CompanyId, OrgId, public_id
 from libs.tenancy.context import ALL_COMPANIES, CompanyScope
-from libs.tenancy.roles import COMPANY_ROLES, Role
+from libs.tenancy.roles import COMPANY_ROLES, MACHINE_ROLES, PLATFORM_ROLES, Role
 from services.gateway.domain import AskedScope, Caller, Principal, check_grant, decide_scope, split_scope
 
 MINE, OTHER = CompanyId(uuid4()), CompanyId(uuid4())
@@ -18,7 +18,7 @@ MINE, OTHER = CompanyId(uuid4()), CompanyId(uuid4())
 
 def principal(role: Role) -> Principal:
     companies = frozenset({MINE}) if role in COMPANY_ROLES else frozenset()
-    return Principal(uuid4(), role, PLATFORM_ORG if role is Role.SUPER_ADMIN else OrgId(uuid4()), companies)
+    return Principal(uuid4(), role, PLATFORM_ORG if role in PLATFORM_ROLES else OrgId(uuid4()), companies)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,8 @@ def test_nobody_gets_more_than_they_have(role: Role, everything: bool, company: 
         return
     if role in COMPANY_ROLES:
         assert scope == CompanyScope.of([MINE])
+    elif role in MACHINE_ROLES:
+        assert (asked, scope) == (AskedScope(), ALL_COMPANIES)
     elif company is not None:
         assert scope == CompanyScope.of([company])
     else:
@@ -92,7 +94,7 @@ def test_no_key_can_make_a_mightier_one(
     giver: Role, given_role: Role, names_org: bool, companies: tuple[CompanyId, ...]
 ):
     who = principal(giver)
-    org = OrgId(uuid4()) if names_org or giver is not Role.SUPER_ADMIN else None
+    org = OrgId(uuid4()) if names_org or giver not in PLATFORM_ROLES else None
     try:
         check_grant(Caller(who, org), given_role, companies, None, datetime(2026, 7, 1, tzinfo=UTC))
     except Exception:  # noqa: BLE001 - any refusal will do
@@ -100,4 +102,4 @@ def test_no_key_can_make_a_mightier_one(
     made = Principal(uuid4(), given_role, OrgId(uuid4()), frozenset(companies))
     assert made.permissions <= who.permissions
     assert who.scope.is_all or (made.scope.companies or frozenset()) <= (who.scope.companies or frozenset())
-    assert (given_role is Role.SUPER_ADMIN) == (org is None)
+    assert (given_role in PLATFORM_ROLES) == (org is None)

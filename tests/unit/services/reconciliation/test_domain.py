@@ -9,7 +9,7 @@ import pytest
 
 from libs.contracts.events import SnapshotCapturedV1, SnapshotDifference, SnapshotDigest
 from libs.ids import new_id
-from services.reconciliation.domain import (
+from services.reconciliation.domain.runs import (
     LEADS_PER_REPAIR,
     MAX_PASSES,
     Answer,

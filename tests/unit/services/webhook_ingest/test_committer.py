@@ -20,8 +20,8 @@ MINE, THEIRS = OrgId(new_id()), OrgId(new_id())
 
 
 def arrival(body: bytes = b"", org_id: OrgId = MINE) -> Arrival:
-    endpoint = Endpoint(new_id(), org_id, AccountId(new_id()), "smartlead", b"", True, 1)
-    return Arrival(new_id(), endpoint, now(), body, b"", "{}", None, "", "garbage", None)
+    endpoint = Endpoint(new_id(), org_id, AccountId(new_id()), "smartlead", (), True, 1)
+    return Arrival(new_id(), endpoint, new_id(), now(), body, b"", "{}", None, "", "garbage", None)
 
 
 class Store:

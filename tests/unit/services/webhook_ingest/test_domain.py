@@ -3,74 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
 
 import pytest
-from hypothesis import given, strategies
 
 from libs.clock import now
 from libs.ids import AccountId, OrgId, new_id
 from libs.providers.sightings import DoorReading
+from libs.web.sources import networks
 from services.webhook_ingest import domain
-from services.webhook_ingest.domain import MAX_DEPTH, NOBODY, Arrival, Endpoint, First, admits, structure_fault
+from services.webhook_ingest.domain import NOBODY, Arrival, Endpoint, First, Token, opening
 
-
-def depth_of(value: object) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(depth_of, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(depth_of, value), default=0)
-    return 0
-
-
-@given(
-    strategies.recursive(
-        strategies.none() | strategies.text(strategies.sampled_from('a"\\[]{}')),
-        lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text('"[{\\a'), inner),
-        max_leaves=30,
-    ),
-    strategies.integers(0, 80),
-)
-def test_depth_is_counted_as_a_parser_would(value: object, wrapped: int) -> None:
-    for _ in range(wrapped):
-        value = [value, "]["]
-    fault = structure_fault(json.dumps(value).encode())
-
-    assert fault == (None if depth_of(value) <= MAX_DEPTH else "nested deeper than 64 levels")
-
-
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"":', "}"), ('[{"":', "}]"), ('{"":[', "]}")])
-def test_the_deepest_that_is_taken(opening: str, closing: str) -> None:
-    levels = opening.count("[") + opening.count("{")
-    deepest = f"{opening * (64 // levels)}1{closing * (64 // levels)}"
-
-    assert structure_fault(deepest.encode()) is None
-    assert structure_fault(f"[{deepest}]".encode()) == "nested deeper than 64 levels"
-
-
-@given(strategies.text('"\\[]{}a').map(str.encode))
-def test_no_bytes_break_the_count(body: bytes) -> None:
-    structure_fault(body * 70)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"[" * 2**20,
-        b"[" * 2**19 + b"]" * 2**19,
-        b"[{" * 2**18 + b"}]" * 2**18,
-        b'"' + b'\\"' * (2**19 - 1) + b"[" * 65,
-        b'"' * 2**20 + b"[" * 65,
-        b"\\" * 2**20 + b"[" * 65,
-        b"[]" * 2**19,
-        b'["\\' * 2**18,
-    ],
-)
-def test_hostile_bytes_cost_little_time(body: bytes) -> None:
-    started = time.perf_counter()
-    structure_fault(body)
-    assert time.perf_counter() - started < 1.0  # about 20 ms; a quadratic count takes minutes
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+HOUR, TICK = timedelta(hours=1), timedelta(microseconds=1)
 
 
 def test_keys_are_claimed_in_one_order_whatever_the_arrivals() -> None:
@@ -78,7 +25,7 @@ def test_keys_are_claimed_in_one_order_whatever_the_arrivals() -> None:
     known = endpoint()
 
     def arrival(key: int, body: int) -> Arrival:
-        return Arrival(new_id(), known, now(), b"", bytes([body]), "{}", bytes([key]), "", None, None)
+        return Arrival(new_id(), known, new_id(), now(), b"", bytes([body]), "{}", bytes([key]), "", None, None)
 
     arrivals = [arrival(key, body) for key, body in ((3, 1), (1, 1), (2, 1), (3, 3), (1, 2), (3, 2), (3, 2))]
     firsts = {one.occurrence: First(new_id(), b"first") for one in arrivals}
@@ -94,14 +41,18 @@ def test_keys_are_claimed_in_one_order_whatever_the_arrivals() -> None:
     ]
 
 
-def endpoint(token: bytes = b"right", *, is_open: bool = True) -> Endpoint:
+def token(text: bytes, **ends: datetime) -> Token:
+    return Token(new_id(), hashlib.sha256(text).digest(), **ends)
+
+
+def endpoint(*tokens: Token, is_open: bool = True, **more: Any) -> Endpoint:
     return Endpoint(
-        new_id(), OrgId(new_id()), AccountId(new_id()), "smartlead", hashlib.sha256(token).digest(), is_open, 1
+        new_id(), OrgId(new_id()), AccountId(new_id()), "smartlead", tokens or (token(b"right"),), is_open, 1, **more
     )
 
 
 @pytest.mark.parametrize(
-    ("known", "provider", "token", "opens"),
+    ("known", "provider", "text", "opens"),
     [
         (endpoint(), "smartlead", b"right", True),
         (endpoint(), "smartlead", b"wrong", False),
@@ -111,8 +62,58 @@ def endpoint(token: bytes = b"right", *, is_open: bool = True) -> Endpoint:
         (NOBODY, "", b"", False),
     ],
 )
-def test_who_is_let_in(known: Endpoint, provider: str, token: bytes, opens: bool) -> None:
-    assert admits(known, provider, hashlib.sha256(token).digest()) is opens
+def test_who_is_let_in(known: Endpoint, provider: str, text: bytes, opens: bool) -> None:
+    found = opening(known, provider, hashlib.sha256(text).digest(), now())
+
+    assert found == (known.tokens[0] if opens else None)
+
+
+def test_a_token_opens_then_is_late_then_dead() -> None:
+    """Its successor opens all the time, and the two never open as each other."""
+    ends, dead = NOON + HOUR, NOON + 2 * HOUR
+    newest, old = token(b"new"), token(b"old", ends_at=ends, dead_at=dead)
+    known = endpoint(newest, old, token(b"oldest", ends_at=NOON - HOUR, dead_at=NOON))
+
+    def shown(text: bytes, moment: datetime) -> Token | None:
+        return opening(known, "smartlead", hashlib.sha256(text).digest(), moment)
+
+    def held_against(moment: datetime) -> str | None:
+        return domain.objection(known, old, None, moment)
+
+    for moment in (NOON, ends, dead):
+        assert shown(b"new", moment) is newest
+        assert shown(b"oldest", moment) is None
+    assert (shown(b"old", dead - TICK), shown(b"old", dead)) == (old, None)
+    assert (held_against(ends - TICK), held_against(ends)) == (None, "token_ended")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "enforced", "source", "listed", "held_against"),
+    [
+        ((), True, "198.51.100.1", None, None),
+        (("192.0.2.0/24",), True, "192.0.2.200", True, None),
+        (("192.0.2.0/24",), False, "198.51.100.1", False, None),
+        (("192.0.2.0/24", "2001:db8::/32"), True, "198.51.100.1", False, "source_not_allowed"),
+        (("192.0.2.0/24", "2001:db8::/32"), True, "2001:db8:7::1", True, None),
+        (("192.0.2.0/24",), True, None, False, "source_not_allowed"),
+    ],
+)
+def test_sources_are_a_signal_until_they_are_enforced(
+    blocks: tuple[str, ...], enforced: bool, source: str | None, listed: bool | None, held_against: str | None
+) -> None:
+    known = endpoint(allowed_sources=networks(blocks), enforces_sources=enforced)
+
+    found = known.lists(None if source is None else ip_address(source))
+
+    assert found is listed
+    assert domain.objection(known, known.tokens[0], found, now()) == held_against
+
+
+def test_only_the_headers_of_a_providers_proof_go_on() -> None:
+    kept = {"user-agent": "robin", "x-one-signature": "a", "x-other-signature": "b"}
+
+    assert domain.signature_headers(kept, ("x-one-signature",)) == '{"x-one-signature":"a"}'
+    assert domain.signature_headers(kept, ("x-third-signature",)) is None
 
 
 def test_credentials_are_no_headers_worth_keeping() -> None:
@@ -128,7 +129,7 @@ def test_credentials_are_no_headers_worth_keeping() -> None:
         (b"host", b"door"),
     ]
 
-    assert json.loads(domain.kept_headers(headers)) == {
+    assert domain.kept_headers(headers) == {
         "content-type": "application/json",
         "user-agent": "na\xefve\ufffd",
         "x-hub-signature-256": "s" * 1024,

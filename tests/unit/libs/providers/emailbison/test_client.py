@@ -478,7 +478,7 @@ async def test_a_url_that_is_registered_is_not_registered_again(
 async def test_a_registration_whose_answer_was_lost_is_found_in_the_list(
     client: EmailBisonClient, app: EmailBisonApp, simulator: EmailBisonSimulator
 ) -> None:
-    app.lost_answers.append("POST /webhook-url")
+    app.faults.next(FaultKind.DONE_AND_FAILED, path="POST /webhook-url")
 
     made = await client.register_webhook(url=HOOK, name="Outrider")
 

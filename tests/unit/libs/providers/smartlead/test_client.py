@@ -16,6 +16,7 @@ from libs.errors import ContractViolated, PermanentError, ProviderRefused, Provi
 from libs.providers.calls import CallPolicy
 from libs.providers.sightings import CampaignStatus, Direction, Source
 from libs.providers.simulation import FaultKind, PostKind
+from libs.providers.smartlead import pulls
 from libs.providers.smartlead.client import REGISTERED_TYPES, SmartleadClient
 from libs.providers.smartlead.simulator import Happened, SmartleadSimulator, smartlead_app
 from libs.providers.smartlead.simulator.api import SmartleadApp
@@ -273,6 +274,15 @@ async def test_a_list_that_grows_once_is_read_again() -> None:
     found = await answering(paged(rows, lambda call: "4" if call == 0 else "5")).list_message_keys("1")
 
     assert len(found) == 5
+
+
+async def test_pages_without_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulls, "MOST_PAGES", 5)
+    rows = [statistics_row(number) for number in range(50)]
+
+    assert len(await answering(paged(rows[:10], lambda _: "10")).list_message_keys("1")) == 10
+    with pytest.raises(ContractViolated, match="more than 5 pages"):
+        await answering(paged(rows, lambda _: "50")).list_message_keys("1")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,10 @@
+"""How each organization stands: suspended ones wait, erased ones stay gone."""
+
+from libs.messaging.schema import messaging_tables_v2
+
+revision = "webhook_ingest_0005"
+down_revision = "webhook_ingest_0004"
+
+
+def upgrade() -> None:
+    messaging_tables_v2()

@@ -1,0 +1,96 @@
+"""What changes about an account: its name, its credentials, whether it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from uuid import UUID
+
+import asyncpg
+
+from libs.contracts.events import ProviderAccountChangedV1
+from libs.errors import Conflict, Invalid, NotFound
+from libs.ids import CompanyId, parse_public_id, public_id
+from libs.messaging.work import UnitOfWork
+from libs.providers.registry import Provider
+from services.provider_sync.handlers.accounts import checked_credentials, show_account
+from services.provider_sync.repository.accounts import AccountRepository
+from services.provider_sync.repository.jobs import JobRepository
+from services.provider_sync.schemas import AccountChange, AccountOut
+from services.provider_sync.sealing import Sealer
+
+
+async def change_account(
+    account_id: str,
+    body: AccountChange,
+    work: UnitOfWork,
+    *,
+    providers: Mapping[str, Provider],
+    sealer: Sealer,
+) -> AccountOut:
+    """Rename an account, pause it, let it work again, or give it new credentials (which lets it work again too).
+
+    What was due meanwhile is done at once. Publishes ProviderAccountChangedV1 and ActionPerformedV1.
+
+    Raises:
+        NotFound: the caller has no such account.
+        Conflict: it was changed since the caller read it.
+        Invalid: nothing to change; credentials other than the provider wants; `active` while the provider refuses the
+            credentials that are there.
+    """
+    accounts = AccountRepository(work.session)
+    row = await accounts.lock(parse_public_id("acc", account_id))
+    if row is None:
+        raise NotFound("there is no acc_ object with this id")
+    if body.revision is not None and body.revision != row["revision"]:
+        raise Conflict(
+            f"the account is at revision {row['revision']} by now: read it again, then change that",
+            code="stale_revision",
+        )
+    status = body.status or row["status"]
+    if body.credentials is not None:
+        provider = providers.get(row["provider"])
+        if provider is None:
+            raise Invalid("this build does not know the account's provider", pointer="/credentials")
+        credentials = checked_credentials(body.credentials, provider)
+        sealed = await sealer.seal(credentials, work.session, table="accounts", row_id=row["id"])
+        await accounts.replace_credentials(row["id"], sealed)
+        status = body.status or "active"
+    elif body.status == "active" and row["status"] == "needs_reauth":
+        raise Invalid("the provider refuses the account's credentials: send new ones", pointer="/credentials")
+    elif body.name is None and body.status is None:
+        raise Invalid("nothing to change: give name, status or credentials")
+    reason = row["status_reason"] if status == "needs_reauth" else None
+    changed = await accounts.change(row["id"], name=body.name or row["name"], status=status, status_reason=reason)
+    if status == "active" and row["status"] != "active":
+        await JobRepository(work.session).hasten(row["id"])
+    _tell(changed, work)
+    told = {"status": status} if status != row["status"] else {}
+    if body.credentials is not None:
+        told["credentials"] = "replaced"
+    work.audit("account.changed", public_id("acc", row["id"]), told, company_id=CompanyId(row["company_id"]))
+    return await show_account(work, account_id)
+
+
+async def need_credentials(account_id: UUID, reason: str, work: UnitOfWork) -> None:
+    """The provider no longer takes the account's credentials: nothing is asked of it until there are new ones.
+
+    Publishes ProviderAccountChangedV1, once.
+    """
+    accounts = AccountRepository(work.session)
+    row = await accounts.lock(account_id)
+    if row is not None and row["status"] == "active":
+        _tell(await accounts.change(account_id, name=row["name"], status="needs_reauth", status_reason=reason), work)
+
+
+def _tell(row: asyncpg.Record, work: UnitOfWork) -> None:
+    work.publish(
+        ProviderAccountChangedV1(
+            account_id=row["id"],
+            revision=row["revision"],
+            provider=row["provider"],
+            channel=row["channel"],
+            name=row["name"],
+            status=row["status"],
+        ),
+        company_id=CompanyId(row["company_id"]),
+    )

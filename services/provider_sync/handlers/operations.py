@@ -1,0 +1,295 @@
+"""Asking for a change at a provider: what is to be changed is found, the wish is kept, a worker makes the calls.
+
+Each takes up to three short transactions, one after the other: what the caller may see; the account, which is the
+service's own to know (a sub-account's company sees its campaigns and not the account); and the operation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import orjson
+
+from libs.errors import Conflict, Invalid, NotFound, Unsupported
+from libs.ids import AccountId, CompanyId, parse_public_id, public_id
+from libs.messaging.work import UnitOfWork, Units
+from libs.providers import arguments as neutral
+from libs.providers.capabilities import LeadAdding
+from libs.providers.effects import WRITES
+from libs.providers.records import ConversationRef, LeadRef
+from libs.providers.registry import Provider
+from libs.tenancy.context import TenantContext
+from services.provider_sync.domain.accounts import Account
+from services.provider_sync.domain.operations import PREFIX, Wanted
+from services.provider_sync.handlers.effects import tell, tell_if_changed
+from services.provider_sync.operation_schemas import (
+    CampaignChangeIn,
+    DecisionIn,
+    EmailSequenceIn,
+    LeadsIn,
+    LinkedInSequenceIn,
+    NewCampaignIn,
+    OperationOut,
+    ReplyIn,
+)
+from services.provider_sync.repository.accounts import AccountRepository, CompanyRepository
+from services.provider_sync.repository.operations import OperationRepository
+from services.provider_sync.repository.targets import TargetRepository
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Who asks, and with which Idempotency-Key (None: each request is an operation of its own)."""
+
+    context: TenantContext
+    request_id: str
+    key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`is_repeated`: the same was asked for before with the same key, and this is that operation."""
+
+    operation: OperationOut
+    is_repeated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    account_id: AccountId
+    company_id: CompanyId
+    public_id: str
+
+
+class Operations:
+    """The wishes of callers. Each method raises NotFound for what the caller cannot see, Unsupported where the account's
+    provider cannot do it, and Conflict for a key that was used for something else; publishes OperationChangedV1 and
+    ActionPerformedV1."""
+
+    def __init__(self, units: Units, http: httpx.AsyncClient, providers: Mapping[str, Provider]) -> None:
+        self._units = units
+        self._http = http
+        self._providers = providers
+
+    async def create_campaign(self, asking: Asking, channel: str, body: NewCampaignIn) -> Accepted:
+        """Raises: Invalid when none of the account's sub-accounts is the company's, or it is archived."""
+        account_id = AccountId(parse_public_id("acc", body.account_id))
+        wanted = None if body.company_id is None else CompanyId(parse_public_id("cmp", body.company_id))
+        async with self._begin(asking) as work:
+            is_seen = account_id in await AccountRepository(work.session).find_all([account_id])
+            is_open = wanted is None or wanted in await CompanyRepository(work.session).open([wanted])
+        account = await self._account(asking, account_id)
+        scope = asking.context.scope
+        if account is not None and not is_seen:  # who has a sub-account of it may use that, and knows the account's id
+            is_seen = any(scope.covers(company) for company in account.clients.values())
+        if account is None or not is_seen or account.channel != channel:
+            raise NotFound("there is no acc_ object with this id")
+        company = wanted or account.company_id
+        if not scope.covers(company):
+            raise NotFound("there is no cmp_ object with this id")
+        client = next((one for one, its in account.clients.items() if its == company), None)
+        if not is_open or (client is None and company != account.company_id):
+            raise Invalid("this is no company of the account, or it is archived", pointer="/company_id")
+        target = Target(account.id, company, public_id("acc", account.id))
+        return await self._accept(
+            asking, "create_campaign", target, account,
+            {"name": body.name, "client_external_id": client if company != account.company_id else None},
+        )  # fmt: skip
+
+    async def change_campaign(self, asking: Asking, channel: str, campaign_id: str, body: CampaignChangeIn) -> Accepted:
+        return await self._of_campaign(asking, channel, campaign_id, "update_campaign", changes=body.as_record())
+
+    async def replace_sequence(
+        self, asking: Asking, channel: str, campaign_id: str, body: EmailSequenceIn | LinkedInSequenceIn
+    ) -> Accepted:
+        if isinstance(body, EmailSequenceIn):
+            return await self._of_campaign(asking, channel, campaign_id, "replace_steps", steps=body.as_record())
+        return await self._of_campaign(asking, channel, campaign_id, "replace_sequence", first=body.as_record())
+
+    async def control_campaign(self, asking: Asking, channel: str, campaign_id: str, kind: str) -> Accepted:
+        return await self._of_campaign(asking, channel, campaign_id, kind)
+
+    async def add_leads(self, asking: Asking, channel: str, campaign_id: str, body: LeadsIn) -> Accepted:
+        """Raises: Invalid when a lead lacks what people are known by on this channel, or is named twice."""
+        name = "email" if channel == "email" else "profile_url"
+        known: set[str] = set()
+        for number, lead in enumerate(body.leads):
+            value = (getattr(lead, name) or "").strip().lower()
+            if not value:
+                raise Invalid(f"leads of {channel} campaigns are known by {name}", pointer=f"/leads/{number}/{name}")
+            if value in known:
+                raise Invalid("this lead is named twice", pointer=f"/leads/{number}/{name}")
+            known.add(value)
+        leads = [lead.as_record() for lead in body.leads]
+        return await self._of_campaign(asking, channel, campaign_id, "add_leads", leads=leads)
+
+    async def change_lead(self, asking: Asking, channel: str, campaign_id: str, lead_id: str, kind: str) -> Accepted:
+        return await self._of_campaign(asking, channel, campaign_id, kind, lead_id=lead_id)
+
+    async def reply(self, asking: Asking, conversation_id: str, body: ReplyIn) -> Accepted:
+        """Raises: Conflict when it is not known with whom the conversation is."""
+        async with self._begin(asking) as work:
+            targets = TargetRepository(work.session)
+            row = _found("cnv", await targets.conversation(parse_public_id("cnv", conversation_id)))
+            answered = None
+            if body.to_message_id is not None:
+                answered = await targets.message_key(row["id"], parse_public_id("msg", body.to_message_id))
+                _found("msg", answered)
+        if row["lead_key"] is None:
+            raise Conflict("it is not known yet with whom this conversation is: try again later", code="lead_unknown")
+        conversation = ConversationRef(
+            key=row["key"],
+            lead=LeadRef(key=row["lead_key"], external_id=row["lead_external_id"]),
+            campaign_external_id=row["campaign_external_id"],
+            external_id=row["external_id"],
+        )
+        target = Target(row["account_id"], row["company_id"], public_id("cnv", row["id"]))
+        account = await self._account(asking, target.account_id)
+        wanted = {"conversation": conversation, "answer": body.as_record(answered)}
+        return await self._accept(asking, "reply", target, account, wanted)
+
+    async def _of_campaign(
+        self, asking: Asking, channel: str, campaign_id: str, kind: str, *, lead_id: str | None = None, **wanted: Any
+    ) -> Accepted:
+        async with self._begin(asking) as work:
+            targets = TargetRepository(work.session)
+            row = _found("cam", await targets.campaign(channel, parse_public_id("cam", campaign_id)))
+            if lead_id is not None:
+                lead = _found("led", await targets.lead(row["account_id"], parse_public_id("led", lead_id)))
+                wanted["lead"] = LeadRef(key=lead["key"], external_id=lead["external_id"])
+        target = Target(row["account_id"], row["company_id"], public_id("cam", row["id"]))
+        account = await self._account(asking, target.account_id)
+        return await self._accept(asking, kind, target, account, {"campaign_external_id": row["external_id"], **wanted})
+
+    async def _accept(
+        self, asking: Asking, kind: str, target: Target, account: Account | None, wanted: Mapping[str, Any]
+    ) -> Accepted:
+        """Keep the wish, once per key."""
+        if account is None:
+            raise NotFound("there is no acc_ object with this id")
+        provider = self._providers[account.provider]
+        _check_offered(provider, kind)
+        arguments = neutral.to_json(kind, wanted)
+        said = [kind, target.public_id, str(target.company_id), arguments]
+        asked = Wanted(
+            account_id=target.account_id,
+            company_id=target.company_id,
+            kind=kind,
+            target=target.public_id,
+            arguments=arguments,
+            parts=self._parts(kind, arguments, account, provider),
+            idempotency_key=asking.key,
+            fingerprint=hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest(),
+        )
+        async with self._begin(asking) as work:
+            operations = OperationRepository(work.session)
+            operation_id = await operations.insert(asked, actor=work.actor)
+            if operation_id is None:
+                return await _repeated(operations, asked, work)
+            row = await operations.find(operation_id)
+            assert row is not None
+            tell(row, work)
+            work.audit("operation.requested", public_id(PREFIX, operation_id), {"kind": kind, "target": asked.target},
+                       company_id=target.company_id)  # fmt: skip
+            return Accepted(_shown(row), is_repeated=False)
+
+    def _parts(
+        self, kind: str, arguments: Mapping[str, Any], account: Account, provider: Provider
+    ) -> Sequence[Mapping[str, Any]]:
+        """What is too much for one call is several effects."""
+        if kind != "add_leads":
+            return [arguments]
+        # A client that makes no call needs no credentials.
+        nobody = dict.fromkeys(provider.credential_fields, "none")
+        client = provider.make_client(nobody, account.base_url, self._http)
+        size, leads = provider.require(client, LeadAdding).largest_batch_of_leads(), arguments["leads"]  # type: ignore[type-abstract]
+        return [{**arguments, "leads": leads[start : start + size]} for start in range(0, len(leads), size)]
+
+    async def _account(self, asking: Asking, account_id: AccountId) -> Account | None:
+        async with self._units.begin(asking.context.org_id) as own:
+            return (await AccountRepository(own.session).find_all([account_id])).get(account_id)
+
+    def _begin(self, asking: Asking) -> Any:
+        context = asking.context
+        return self._units.begin(context.org_id, context.scope, actor=context.principal, request_id=asking.request_id)
+
+
+async def show_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
+    row = await OperationRepository(work.session).find(parse_public_id(PREFIX, operation_id))
+    return _shown(_found(PREFIX, row))
+
+
+async def cancel_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
+    """Take back what was not sent yet. Publishes OperationChangedV1 and ActionPerformedV1.
+
+    Raises:
+        Conflict: all of it was sent or settled.
+    """
+    operations, identifier = OperationRepository(work.session), parse_public_id(PREFIX, operation_id)
+    row = _found(PREFIX, await operations.lock(identifier))
+    if not await operations.cancel(identifier):
+        raise Conflict(f"nothing is left to take back: the operation is {row['state']}", code="not_cancellable")
+    return await _changed(identifier, "operation.cancelled", {}, work)
+
+
+async def resolve_operation(work: UnitOfWork, operation_id: str, body: DecisionIn) -> OperationOut:
+    """A person has looked and says what became of a call whose answer was lost. Publishes OperationChangedV1 and
+    ActionPerformedV1.
+
+    Raises:
+        Conflict: nothing waits for a person.
+    """
+    operations, identifier = OperationRepository(work.session), parse_public_id(PREFIX, operation_id)
+    row = _found(PREFIX, await operations.lock(identifier))
+    if not await operations.decide(identifier, done=body.outcome == "done", note=body.note):
+        raise Conflict(f"nothing waits for a person: the operation is {row['state']}", code="nothing_to_decide")
+    return await _changed(identifier, "operation.resolved", {"outcome": body.outcome}, work)
+
+
+async def _changed(operation_id: UUID, action: str, details: Mapping[str, Any], work: UnitOfWork) -> OperationOut:
+    await tell_if_changed(operation_id, work)
+    row = await OperationRepository(work.session).find(operation_id)
+    assert row is not None
+    work.audit(action, public_id(PREFIX, operation_id), details, company_id=CompanyId(row["company_id"]))
+    return _shown(row)
+
+
+async def _repeated(operations: OperationRepository, asked: Wanted, work: UnitOfWork) -> Accepted:
+    row = await operations.find_by_key(work.actor, asked.idempotency_key or "")
+    if row is None or bytes(row["fingerprint"]) != asked.fingerprint:
+        raise Conflict(
+            "this Idempotency-Key was used for another request: send a new one", code="idempotency_key_reused"
+        )
+    return Accepted(_shown(row), is_repeated=True)
+
+
+def _check_offered(provider: Provider, kind: str) -> None:
+    capability = WRITES[kind]
+    if not provider.offers(capability):
+        why = provider.lacks.get(capability.__name__, "the provider offers no such thing")
+        raise Unsupported(f"{provider.name} accounts offer no {capability.__name__}: {why}")
+
+
+def _found(prefix: str, row: Any) -> Any:
+    if row is None:
+        raise NotFound(f"there is no {prefix}_ object with this id")
+    return row
+
+
+def _shown(row: asyncpg.Record) -> OperationOut:
+    same = "kind target state needs_decision done total result error_code error note"
+    return OperationOut(
+        id=public_id(PREFIX, row["id"]),
+        account_id=public_id("acc", row["account_id"]),
+        company_id=public_id("cmp", row["company_id"]),
+        created_at=row["created_at"],
+        changed_at=row["changed_at"],
+        completed_at=row["completed_at"],
+        **{name: row[name] for name in same.split()},
+    )

@@ -1,0 +1,1 @@
+"""Pure decisions: no `await`, no session, no clock of its own."""

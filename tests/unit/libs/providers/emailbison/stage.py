@@ -1,0 +1,73 @@
+"""EmailBison's client and simulator, ready to be played with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import orjson
+
+from libs import clock
+from libs.providers.calls import CallPolicy
+from libs.providers.emailbison.client import EmailBisonClient
+from libs.providers.emailbison.simulator import EmailBisonSimulator, emailbison_app
+from libs.providers.emailbison.simulator.api import EmailBisonApp
+from libs.providers.emailbison.simulator.model import Campaign, Enrolment
+
+NOW = datetime(2026, 9, 20, 12, tzinfo=UTC)
+URL = "http://send.example.com"
+QUICK = CallPolicy(tries=3, first_wait_seconds=0.001, longest_wait_seconds=0.002, deadline_seconds=5)
+
+
+@dataclass
+class Stage:
+    """One workspace, another beside it that nothing may touch, and who hears the first one's webhooks."""
+
+    simulator: EmailBisonSimulator
+    another: EmailBisonSimulator
+    app: EmailBisonApp
+    http: httpx.AsyncClient
+    client: EmailBisonClient
+    heard: list[dict[str, object]]
+    webhook: str = ""
+
+    @property
+    def campaign(self) -> Campaign:
+        return self.simulator.account.campaigns[0]
+
+    def enrolment(self, address: str, campaign: str | None = None) -> Enrolment:
+        found = self.simulator.account.campaign(campaign) if campaign else self.campaign
+        assert found is not None
+        return next(one for one in found.enrolments if one.lead.address == address)
+
+    async def pass_time(self, by: timedelta) -> list[dict[str, object]]:
+        """What is heard meanwhile."""
+        before = len(self.heard)
+        self.simulator.advance(by)
+        await self.simulator.poster.send_due()
+        return self.heard[before:]
+
+    def types_heard(self, heard: list[dict[str, object]]) -> list[object]:
+        return [event["event"]["type"] for event in heard]  # type: ignore[index]
+
+
+def make_stage(**simulated: object) -> Stage:
+    simulator = EmailBisonSimulator(**{"seed": 7, "now": NOW, **simulated})  # type: ignore[arg-type]
+    another = EmailBisonSimulator(seed=8, now=NOW, api_key="99|another-key")
+    app = emailbison_app(simulator, another)
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=app))
+    heard: list[dict[str, object]] = []
+
+    async def send(url: str, body: bytes) -> int:
+        heard.append({**orjson.loads(body), "url": url})
+        return 200
+
+    simulator.poster.send = send
+    client = EmailBisonClient(simulator.api_key, URL, http, policy=QUICK)
+    return Stage(simulator, another, app, http, client, heard)
+
+
+def frozen():
+    """The date of every answer."""
+    return clock.frozen(NOW)
