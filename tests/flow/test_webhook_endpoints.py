@@ -214,7 +214,7 @@ async def test_a_rotation_under_load_refuses_nothing_and_the_old_address_dies(ho
         dead = await house.post(old, bodies[0])
         alive = await house.post(new, bodies[0])
     assert (dead.status_code, alive.status_code) == (404, 200)
-    tokens = [url.rsplit("_", 1)[1] for url in (old, new)]
+    tokens = [url.rsplit("/", 1)[1].split("_", 1)[1] for url in (old, new)]
     assert not [line for line in logs if any(token in str(line) for token in tokens)]
     ledger = await house.asked("GET", "/v1/analytics/ledger", ours.key)
     assert ledger["unaccounted"] == 0
