@@ -31,7 +31,7 @@ from libs.messaging.processor import Processor
 from libs.messaging.rabbit import RabbitTransport
 from libs.messaging.relay import Relay
 from libs.messaging.work import Units
-from libs.observability import logs, tracing
+from libs.observability import logs, metrics, tracing
 from libs.observability.logs import get_logger
 from libs.runtime.server import Server, make_server
 from libs.runtime.service import Platform, Service
@@ -76,11 +76,13 @@ def start(make: Callable[[], Sequence[Part]], process: str) -> None:
         settings = parts[0].settings
         logs.setup(process, settings.log_level)
         tracing.setup(process, endpoint=settings.otlp_endpoint, ratio=settings.trace_ratio)
+        metrics.setup(process, endpoint=settings.otlp_endpoint)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(parts))
     except (PermanentError, DependencyDown) as error:
         sys.exit(f"{process}: {error}")
     finally:
+        metrics.shutdown()
         tracing.shutdown()
 
 

@@ -13,3 +13,5 @@ class AnalyticsSettings(ServiceSettings):
 
     # After this long an event that was sent and not heard is unaccounted for: retries are `due`, so nothing is still flying.
     settle_seconds: float = Field(300, ge=0)
+    # How often every organization's ledger is judged.
+    audit_seconds: float = Field(60, gt=0)

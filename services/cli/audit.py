@@ -1,4 +1,4 @@
-"""`outrider audit`: whether the audit logs are as they were written. Reads with the gateway's own login and settings."""
+"""`outrider audit verify`: whether the audit logs are as they were written. Reads with the gateway's own login and settings."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from rich.table import Table
 
 from libs.errors import NotFound
 from libs.ids import PLATFORM_ORG, OrgId, parse_public_id, public_id
+from services.cli.ledger import ledger
 
-app = typer.Typer(help="The organizations' audit logs.", no_args_is_help=True)
+app = typer.Typer(
+    help="Are the audit logs as they were written, and is every event accounted for?", no_args_is_help=True
+)
 talk = Console(stderr=True)
 
 PLATFORM = "platform"
 
 
-@app.callback()
-def _group() -> None:
-    """A callback keeps a lone command a word of its own."""
+app.command()(ledger)
 
 
 @app.command()

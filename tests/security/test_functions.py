@@ -22,6 +22,7 @@ JUDGED_BY = {
 
 # Function -> the tables it reads across orgs, and why that must come before a tenant is known.
 DEFINERS = {
+    "analytics.orgs_with_counts_v1(uuid,integer)": ({"ledger_counts"}, "the auditor goes from org to org"),
     "gateway.api_key_v2(uuid)": ({"api_keys", "organizations"}, "a key says whose it is"),
     "gateway.api_key_v3(uuid)": ({"api_keys", "organizations"}, "a key says whose it is"),
     "gateway.api_key_v4(uuid)": ({"api_keys", "companies", "org_states"}, "a key says whose it is"),

@@ -36,3 +36,38 @@ class Hop:
     @property
     def balanced(self) -> bool:
         return self.unaccounted == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """All of one org: what came to the door, and every hop from a sender to a listener."""
+
+    door: Hop
+    hops: tuple[Hop, ...]
+
+    @property
+    def unaccounted(self) -> int:
+        return self.door.unaccounted + sum(hop.unaccounted for hop in self.hops)
+
+    @property
+    def unbalanced(self) -> list[Hop]:
+        return [hop for hop in (self.door, *self.hops) if not hop.balanced]
+
+
+def advice(hop: Hop) -> str:
+    """What to do about a hop that does not balance, in one sentence; nothing when it does."""
+    if hop.balanced:
+        return ""
+    if hop.queue == "door":
+        return "deliveries of these minutes have no verdict: look them up in GET /v1/deliveries, post again what is missing"
+    if any(bucket.ids_differ for bucket in hop.worst):
+        return (
+            "as many were heard as were sent, but not the same ones: one was lost and another applied twice; compare the "
+            "ids of these minutes in the sender's log with the listener's inbox, then reconcile the accounts"
+        )
+    if sum(bucket.on_the_way for bucket in hop.worst) > 0:
+        return (
+            "sent and not heard: is the consumer running, is its queue on the broker empty? If both, the events are lost: "
+            "reconcile the accounts, which makes the owner tell what is missing"
+        )
+    return "heard and not sent: an event was counted twice, or its sender's counts have not arrived; look at its ledger loop"

@@ -10,16 +10,15 @@ from uuid import UUID
 
 from libs.clock import rfc3339
 from libs.contracts.event import registry
-from libs.contracts.events import LedgerCountedV1
 from libs.errors import Invalid, NotFound
 from libs.ids import parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
 from services.analytics.domain import ledger
 from services.analytics.domain.figures import Completeness, Figures, Key, Provenance, Window, tabulate, together
+from services.analytics.handlers.ledger import judge
 from services.analytics.repository.facts import FreshnessRepository
 from services.analytics.repository.figures import FigureRepository, Filters
-from services.analytics.repository.ledger import LedgerRepository
 from services.analytics.schemas import (
     BucketOut,
     CampaignFiguresOut,
@@ -110,19 +109,11 @@ async def step_figures(query: FigureQuery, work: UnitOfWork, *, cursors: Cursors
 async def ledger_of(work: UnitOfWork, *, settle_seconds: float) -> LedgerOut:
     """Every hop of the org's events, what of it is unaccounted for, and whether all of it balances."""
     publishers = {name: event.publisher for name, event in registry.types.items()}
-    listeners = [
-        (name, queue)
-        for name, event in sorted(registry.types.items())
-        for queue in event.heard_by
-        if name != LedgerCountedV1.routing_key  # tells of the counts and is itself not counted
-    ]
-    rows = LedgerRepository(work.session)
-    hops = await rows.hops(listeners, settle_seconds)
-    door = await rows.door(settle_seconds)
-    unaccounted = door.unaccounted + sum(hop.unaccounted for hop in hops)
+    verdict = await judge(work.session, settle_seconds)
+    door = verdict.door
     return LedgerOut(
-        balanced=unaccounted == 0,
-        unaccounted=unaccounted,
+        balanced=verdict.unaccounted == 0,
+        unaccounted=verdict.unaccounted,
         settle_seconds=settle_seconds,
         as_of=_time(await FreshnessRepository(work.session).newest("ledger")),
         door=DoorOut(
@@ -145,7 +136,7 @@ async def ledger_of(work: UnitOfWork, *, settle_seconds: float) -> LedgerOut:
                 unbalanced_buckets=_buckets(hop),
                 **hop.states,
             )
-            for hop in hops
+            for hop in verdict.hops
         ],
     )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 
 from libs.contracts.events import LedgerCountedV1
 from libs.database.engine import TenantSession
+from libs.ids import OrgId
 from services.analytics.domain.ledger import DOOR, HEARD, Bucket, Hop
 
 _SHOWN_BUCKETS = 20
@@ -118,6 +120,54 @@ class LedgerRepository:
         )
         assert row is not None
         return _hop(row, "", "door", DOOR)
+
+    async def fold(self, listeners: Sequence[tuple[str, str]], older_than: timedelta) -> int:
+        """Add up into its (UTC) day every minute older than this that balances, with all listeners and at the door.
+
+        Answers how many rows went. Sums and XORs stay the same; a count that comes later begins the minute anew and is added
+        to the day in its turn. Who adds to a minute meanwhile is waited for, and what they added goes along.
+        """
+        return await self._session.execute(
+            """
+            WITH pairs AS (
+              SELECT * FROM unnest($2::text[], $3::text[]) AS p(event_type, queue)
+            ), old AS (
+              SELECT * FROM ledger_counts
+              WHERE org_id = $1 AND bucket < now() - $4::interval AND bucket <> date_trunc('day', bucket, 'UTC')
+            ), open AS (
+              SELECT o.event_type, o.bucket FROM pairs p JOIN old o ON o.event_type = p.event_type
+                AND o.hop IN (p.event_type, p.queue)
+              GROUP BY o.event_type, o.bucket, p.queue
+              HAVING sum(o.count * CASE WHEN o.hop = p.event_type THEN 1 ELSE -1 END) <> 0
+                OR bit_xor(o.ids_xor) <> 0::bit(128)
+              UNION
+              SELECT event_type, bucket FROM old WHERE hop = 'door' GROUP BY event_type, bucket
+              HAVING sum(count * CASE WHEN state = 'accepted' THEN 1 ELSE -1 END) <> 0 OR bit_xor(ids_xor) <> 0::bit(128)
+            ), gone AS (
+              DELETE FROM ledger_counts c WHERE c.org_id = $1 AND c.bucket < now() - $4::interval
+                AND c.bucket <> date_trunc('day', c.bucket, 'UTC')
+                AND NOT EXISTS (SELECT FROM open WHERE open.event_type = c.event_type AND open.bucket = c.bucket)
+              RETURNING c.*
+            ), kept AS (
+              INSERT INTO ledger_counts (org_id, event_type, hop, bucket, state, service, count, ids_xor)
+              SELECT org_id, event_type, hop, date_trunc('day', bucket, 'UTC'), state, service, sum(count), bit_xor(ids_xor)
+              FROM gone GROUP BY 1, 2, 3, 4, 5, 6
+              ON CONFLICT (org_id, event_type, hop, bucket, state, service) DO UPDATE
+              SET count = ledger_counts.count + excluded.count, ids_xor = ledger_counts.ids_xor # excluded.ids_xor
+            )
+            SELECT FROM gone
+            """,
+            self._org,
+            [event_type for event_type, _ in listeners],
+            [queue for _, queue in listeners],
+            older_than,
+        )
+
+
+async def orgs_with_counts(session: TenantSession, past: UUID | None, most: int) -> list[OrgId]:
+    """Organizations that have counts, by id, after `past`; whichever tenant's the session is, it sees ids of all."""
+    rows = await session.fetch("SELECT org_id FROM orgs_with_counts_v1($1, $2)", past, most)
+    return [OrgId(row["org_id"]) for row in rows]
 
 
 def _hop(row: asyncpg.Record, event_type: str, queue: str, states: Sequence[str]) -> Hop:
