@@ -63,6 +63,34 @@ def down() -> None:
 
 
 @app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free one.", min=0, max=65535)] = 8100,
+    host: Annotated[
+        str, typer.Option(help="Whom to listen to. Nobody is asked for a name: leave it loopback.")
+    ] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(help="Decides who is there and what they do.")] = 1,
+    reactions: Annotated[
+        float, typer.Option(help="How many leads react by themselves: 1 many, 0 none.", min=0, max=10)
+    ] = 1.0,
+    speed: Annotated[
+        float, typer.Option(help="How fast its time passes; 0: only when the control API says so.", min=0, max=100_000)
+    ] = 1.0,
+    limits: Annotated[bool, typer.Option(help="Allow each key what its provider allows, and no more.")] = True,
+    hold_webhooks: Annotated[
+        bool, typer.Option("--hold-webhooks", help="Post webhooks only when the control API says so.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Serve simulated Smartlead, HeyReach and EmailBison, with a control API for time and faults, until Ctrl-C."""
+    from services.cli.simulate.serve import serve
+
+    asyncio.run(
+        serve(host=host, port=port, seed=seed, reactions=reactions, speed=speed, limited=limits,
+              holds_webhooks=hold_webhooks, as_json=as_json)
+    )  # fmt: skip
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database at DATABASE_URL (an administrator's login) to this version; makes roles and secrets too."""
     from services.cli.prepare import first_key, prepare_database

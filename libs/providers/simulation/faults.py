@@ -88,6 +88,10 @@ class Faults:
         """Every call that contains `path` fails so, or a `share` of them, until calm()."""
         self._waiting.append(_Wanted(kind, path, None, share))
 
+    def wanted(self) -> list[dict[str, object]]:
+        """What was asked for and is still to be met: `times` None is until calm()."""
+        return [{"kind": one.kind, "call": one.part, "times": one.times, "share": one.share} for one in self._waiting]
+
     def calm(self) -> None:
         """Nothing fails any more."""
         self._waiting.clear()

@@ -159,12 +159,17 @@ class Account:
     organization_unit_id: int
     senders: list[Sender]
     campaigns: list[Campaign]
-    first_webhook_id: int
+    last_webhook_id: int
     registrations: list[Registration] = field(default_factory=list)
     leads: list[Lead] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
     tags: set[str] = field(default_factory=lambda: {"Interested", "Later", "Port"})
     ids: Iterator[int] = field(default_factory=lambda: iter(range(7_000_000, 9_000_000)))  # of what is made meanwhile
+
+    def new_webhook_id(self) -> int:
+        """No id comes twice, also when what had it is gone."""
+        self.last_webhook_id += 1
+        return self.last_webhook_id
 
     def campaign(self, external_id: str) -> Campaign | None:
         return next((campaign for campaign in self.campaigns if campaign.external_id == external_id), None)
@@ -219,7 +224,7 @@ def open_account(rng: random.Random, *, api_key: str, now: datetime, campaigns: 
         organization_unit_id=rng.randrange(1000, 9999),
         senders=senders,
         campaigns=found,
-        first_webhook_id=rng.randrange(20_000, 80_000),
+        last_webhook_id=rng.randrange(20_000, 80_000),
     )
 
 

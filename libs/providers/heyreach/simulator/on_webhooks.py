@@ -17,7 +17,7 @@ async def create_webhook(call: Call) -> object:
         raise Refused(400, {"errorMessage": f"The event type {event_type} is not supported."})
     account = call.account
     made = Registration(
-        id=account.first_webhook_id + len(account.registrations),
+        id=account.new_webhook_id(),
         name=name,
         url=url,
         event_type=event_type,
