@@ -15,7 +15,7 @@ from libs.providers.registry import Provider
 from libs.web.cursors import MAX_LIMIT, Cursors
 from libs.web.tenant import InnerHop
 from libs.web.texts import VISIBLE
-from services.provider_sync.handlers import account_changes, accounts, shown
+from services.provider_sync.handlers import account_changes, accounts, shown, strategies
 from services.provider_sync.schemas import (
     AccountChange,
     AccountOut,
@@ -29,6 +29,7 @@ from services.provider_sync.schemas import (
     MessageOut,
     NewAccount,
     Page,
+    SyncStrategyOut,
 )
 from services.provider_sync.sealing import Sealer
 
@@ -89,6 +90,10 @@ def account_routes(
         account_id: str, body: AccountChange, work: UnitOfWork = hop.work("accounts:write")
     ) -> AccountOut:
         return await account_changes.change_account(account_id, body, work, providers=providers, sealer=sealer)
+
+    @router.get("/{account_id}/sync-strategy")
+    async def show_strategy(account_id: str, work: UnitOfWork = hop.work("accounts:read")) -> SyncStrategyOut:
+        return await strategies.show_strategy(account_id, work, providers)
 
     return router
 

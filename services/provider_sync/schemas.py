@@ -44,16 +44,24 @@ class NewAccount(BaseModel):
 
 
 class AccountChange(BaseModel):
-    """What is left out stays. With `revision` (as last read) nothing is changed that somebody else changed meanwhile."""
+    """What is left out stays. With `revision` (as last read) nothing is changed that somebody else changed meanwhile.
+    `sync_mode` is for accounts of providers whose lists are not the truth about messages (HeyReach)."""
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"credentials": {"api_key": "the new key"}}, {"status": "paused"}]},
+        json_schema_extra={
+            "examples": [
+                {"credentials": {"api_key": "the new key"}},
+                {"status": "paused"},
+                {"sync_mode": "webhook_only"},
+            ]
+        },
     )
 
     name: Name | None = None
     status: Literal["active", "paused"] | None = None
     credentials: dict[str, SecretStr] | None = None
+    sync_mode: Literal["webhook_only", "pull_best_effort"] | None = None
     revision: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -90,6 +98,46 @@ class AccountOut(BaseModel):
     revision: int
     webhook_endpoint: WebhookEndpointOut
     created_at: Time
+
+
+SyncMode = Literal["webhook_only", "pull_best_effort", "webhook_and_pull"]
+
+
+class FollowedOut(BaseModel):
+    """What our rows tell since `since`. Messages by who told of them; those without campaign or step are of all of these.
+    `missed_by_webhooks`: those of `by_pull_only` that happened since the account was opened. `engagements`: what is no
+    message (opens, connection requests …)."""
+
+    since: Time
+    messages: int
+    by_webhook_only: int
+    by_pull_only: int
+    by_both: int
+    missed_by_webhooks: int
+    without_campaign: int
+    without_step: int
+    engagements: int
+    running_campaigns: int
+    webhook_endpoint_status: str | None
+    last_webhook_at: Time | None
+
+
+class SyncStrategyOut(BaseModel):
+    """How an account's messages are followed (`current`), what the numbers speak for (`recommended`) and why.
+
+    `webhook_only`; `pull_best_effort`: conversations are read too, which adds what no webhook told and deletes nothing;
+    `webhook_and_pull`: the provider's lists are the truth, and nothing is to be chosen (`choices` is empty).
+    """
+
+    account_id: str
+    company_id: str
+    provider: str
+    current: SyncMode
+    choices: list[SyncMode]
+    recommended: SyncMode
+    because: list[str]
+    evidence: FollowedOut
+    as_of: Time
 
 
 class CampaignOut(BaseModel):

@@ -40,7 +40,7 @@ DEFINERS = {
         {"reconciliation_schedules"},
         "one leader starts what is due in all orgs",
     ),
-    "provider_sync.orgs_with_due_jobs_v3(integer)": (
+    "provider_sync.orgs_with_due_jobs_v4(integer)": (
         {"sync_jobs", "org_states", "accounts", "account_budgets"},
         "workers go from org to org",
     ),

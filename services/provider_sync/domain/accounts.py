@@ -12,8 +12,8 @@ from libs.ids import AccountId, CompanyId
 class Account:
     """`company_id` is the default company, `clients` the companies of the provider's sub-accounts.
 
-    `workspace_external_id` is the provider's tenant that the credentials act in; None while it has not told one. No
-    secrets.
+    `workspace_external_id` is the provider's tenant that the credentials act in; None while it has not told one.
+    `chosen_sync_mode`: None where nobody chose, see strategy. No secrets.
     """
 
     id: AccountId
@@ -23,6 +23,7 @@ class Account:
     base_url: str | None = None
     workspace_external_id: str | None = None
     clients: Mapping[str, CompanyId] = field(default_factory=dict)
+    chosen_sync_mode: str | None = None
 
     def company_of(self, client_external_id: str | None) -> CompanyId:
         """The company of a campaign; one whose sub-account is not stated, none or not mapped has the default."""

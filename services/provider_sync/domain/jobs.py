@@ -19,6 +19,9 @@ class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
     REPAIR = "repair"
     READ_BACK = "read_back"
+    TEST_ACCOUNT = "test_account"
+    READ_FIGURES = "read_figures"
+    VERIFY_WEBHOOK = "verify_webhook"
 
     @property
     def is_live(self) -> bool:

@@ -12,6 +12,7 @@ from libs.errors import Conflict, Invalid, NotFound
 from libs.ids import CompanyId, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.providers.registry import Provider
+from services.provider_sync.domain import strategy
 from services.provider_sync.handlers.accounts import checked_credentials, show_account
 from services.provider_sync.repository.accounts import AccountRepository
 from services.provider_sync.repository.jobs import JobRepository
@@ -27,7 +28,8 @@ async def change_account(
     providers: Mapping[str, Provider],
     sealer: Sealer,
 ) -> AccountOut:
-    """Rename an account, pause it, let it work again, or give it new credentials (which lets it work again too).
+    """Rename an account, pause it, let it work again, give it new credentials (which lets it work again too), or choose
+    how its messages are followed.
 
     What was due meanwhile is done at once. Publishes ProviderAccountChangedV1 and ActionPerformedV1.
 
@@ -36,6 +38,7 @@ async def change_account(
         Conflict: it was changed since the caller read it.
         Invalid: nothing to change; credentials other than the provider wants; `active` while the provider refuses the
             credentials that are there.
+        Unsupported: there is no sync_mode to choose at this provider.
     """
     accounts = AccountRepository(work.session)
     row = await accounts.lock(parse_public_id("acc", account_id))
@@ -46,27 +49,33 @@ async def change_account(
             f"the account is at revision {row['revision']} by now: read it again, then change that",
             code="stale_revision",
         )
-    status = body.status or row["status"]
-    if body.credentials is not None:
-        provider = providers.get(row["provider"])
-        if provider is None:
-            raise Invalid("this build does not know the account's provider", pointer="/credentials")
+    status, provider = body.status or row["status"], providers.get(row["provider"])
+    if provider is None and (body.credentials is not None or body.sync_mode is not None):
+        raise Invalid("this build does not know the account's provider")
+    if provider is not None and body.sync_mode is not None:
+        strategy.check_choice(provider)
+    if provider is not None and body.credentials is not None:
         credentials = checked_credentials(body.credentials, provider)
         sealed = await sealer.seal(credentials, work.session, table="accounts", row_id=row["id"])
         await accounts.replace_credentials(row["id"], sealed)
         status = body.status or "active"
     elif body.status == "active" and row["status"] == "needs_reauth":
         raise Invalid("the provider refuses the account's credentials: send new ones", pointer="/credentials")
-    elif body.name is None and body.status is None:
-        raise Invalid("nothing to change: give name, status or credentials")
+    elif body.name is None and body.status is None and body.sync_mode is None:
+        raise Invalid("nothing to change: give name, status, credentials or sync_mode")
     reason = row["status_reason"] if status == "needs_reauth" else None
-    changed = await accounts.change(row["id"], name=body.name or row["name"], status=status, status_reason=reason)
+    mode = body.sync_mode or row["sync_mode"]
+    changed = await accounts.change(
+        row["id"], name=body.name or row["name"], status=status, status_reason=reason, sync_mode=mode
+    )
     if status == "active" and row["status"] != "active":
         await JobRepository(work.session).hasten(row["id"])
     _tell(changed, work)
     told = {"status": status} if status != row["status"] else {}
     if body.credentials is not None:
         told["credentials"] = "replaced"
+    if mode != row["sync_mode"]:
+        told["sync_mode"] = mode
     work.audit("account.changed", public_id("acc", row["id"]), told, company_id=CompanyId(row["company_id"]))
     return await show_account(work, account_id)
 
@@ -79,7 +88,15 @@ async def need_credentials(account_id: UUID, reason: str, work: UnitOfWork) -> N
     accounts = AccountRepository(work.session)
     row = await accounts.lock(account_id)
     if row is not None and row["status"] == "active":
-        _tell(await accounts.change(account_id, name=row["name"], status="needs_reauth", status_reason=reason), work)
+        await _stand(row, "needs_reauth", reason, work)
+
+
+async def _stand(row: asyncpg.Record, status: str, reason: str | None, work: UnitOfWork) -> None:
+    accounts = AccountRepository(work.session)
+    changed = await accounts.change(
+        row["id"], name=row["name"], status=status, status_reason=reason, sync_mode=row["sync_mode"]
+    )
+    _tell(changed, work)
 
 
 def _tell(row: asyncpg.Record, work: UnitOfWork) -> None:

@@ -60,7 +60,7 @@ class AccountRepository:
         """Also how deliveries to their endpoints are judged, as far as they are: one query, for every batch of webhooks."""
         rows = await self._session.fetch(
             """
-            SELECT a.id, a.provider, a.channel, a.company_id, a.base_url, a.workspace_external_id,
+            SELECT a.id, a.provider, a.channel, a.company_id, a.base_url, a.workspace_external_id, a.sync_mode,
               array_agg(c.client_external_id) FILTER (WHERE c.company_id IS NOT NULL) AS clients,
               array_agg(c.company_id) FILTER (WHERE c.company_id IS NOT NULL) AS companies,
               (SELECT jsonb_object_agg(e.id, jsonb_build_object('mode', e.signature_mode, 'secrets', (
@@ -82,6 +82,7 @@ class AccountRepository:
                 base_url=row["base_url"],
                 workspace_external_id=row["workspace_external_id"],
                 clients=dict(zip(row["clients"] or (), row["companies"] or (), strict=True)),
+                chosen_sync_mode=row["sync_mode"],
             )
             for row in rows
         }
@@ -130,11 +131,13 @@ class AccountRepository:
             account_id,
         )
 
-    async def change(self, account_id: UUID, *, name: str, status: str, status_reason: str | None) -> asyncpg.Record:
+    async def change(
+        self, account_id: UUID, *, name: str, status: str, status_reason: str | None, sync_mode: str | None
+    ) -> asyncpg.Record:
         """Write the next revision of a locked account; answers it."""
         row = await self._session.fetchrow(
             f"""
-            UPDATE accounts SET name = $3, status = $4, status_reason = $5, revision = revision + 1
+            UPDATE accounts SET name = $3, status = $4, status_reason = $5, sync_mode = $6, revision = revision + 1
             WHERE org_id = $1 AND id = $2 RETURNING {_KEPT}
             """,  # noqa: S608 - a constant
             self._session.org_id,
@@ -142,6 +145,7 @@ class AccountRepository:
             name,
             status,
             status_reason,
+            sync_mode,
         )
         assert row is not None
         return row
@@ -188,7 +192,7 @@ class AccountRepository:
         )
 
 
-_KEPT = "id, provider, channel, name, company_id, status, status_reason, revision"
+_KEPT = "id, provider, channel, name, company_id, status, status_reason, sync_mode, revision"
 
 # Ids are UUIDv7, so they sort by age.
 _SHOWN = """

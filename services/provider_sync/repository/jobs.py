@@ -64,7 +64,8 @@ class JobRepository:
     async def take(self, lease_seconds: float) -> Job | None:
         """Take the job that is due longest; of an account at most one at a time, for its budget is one.
 
-        An account that is not active, or is left alone for a while, has none to do. orgs_with_due_jobs_v3 says the same.
+        An account that is not active has none to do but to be tested, one that is left alone for a while has none.
+        orgs_with_due_jobs_v4 says the same.
         """
         row = await self._session.fetchrow(
             """
@@ -77,7 +78,7 @@ class JobRepository:
                 AND NOT EXISTS (SELECT 1 FROM sync_jobs o WHERE o.org_id = $1 AND o.account_id = i.account_id
                                 AND o.state = 'running' AND o.lease_until >= now())
                 AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.org_id = $1 AND a.id = i.account_id
-                                AND a.status <> 'active')
+                                AND a.status <> 'active' AND i.kind <> 'test_account')
                 AND NOT EXISTS (SELECT 1 FROM account_budgets b WHERE b.org_id = $1 AND b.account_id = i.account_id
                                 AND b.paused_until > now())
               ORDER BY i.due_at, i.id LIMIT 1 FOR UPDATE SKIP LOCKED)
@@ -155,7 +156,7 @@ class JobRepository:
 async def orgs_with_due_jobs(transaction: Transaction, most: int) -> list[OrgId]:
     """Orgs that have work and are served, in random order; their ids and nothing else."""
     await transaction.as_service()
-    rows = await transaction.driver.fetch("SELECT org_id FROM orgs_with_due_jobs_v3($1) AS org_id", most)
+    rows = await transaction.driver.fetch("SELECT org_id FROM orgs_with_due_jobs_v4($1) AS org_id", most)
     return [OrgId(row["org_id"]) for row in rows]
 
 
