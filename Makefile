@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 VENV := .venv/bin
+# Workers share nothing: each starts servers of its own. A file stays whole, its costly fixtures are made once.
+PYTEST := $(VENV)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 BROKER ?=
 KILL ?=
 S ?=
@@ -30,10 +32,10 @@ down: ready-demo  ## ends what `make up` started
 	@$(VENV)/outrider down $(ARGS)
 
 test: ready  ## all tests but the heavy ones; ARGS="-k name" for some
-	@$(VENV)/pytest -q -m "not heavy" $(ARGS)
+	@$(PYTEST) -m "not heavy" $(ARGS)
 
 test-all: ready  ## all tests, also those which take minutes
-	@$(VENV)/pytest -q $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 mutants: ready  ## takes away each thing that keeps tenants apart; a test must fail each time. ARGS="--only role"
 	@$(VENV)/python -m tests.security.mutants $(ARGS)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import hypothesis
 import pytest
@@ -88,10 +88,23 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
         )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker (`-n`) has ended: what it noted comes to the one summary."""
+    notes, told = node.config.stash[_NOTES], getattr(node, "workeroutput", {}).get("notes")
+    if told:
+        notes.servers += [line for line in told["servers"] if line not in notes.servers]
+        notes.missing += [line for line in told["missing"] if line not in notes.missing]
+        # Every worker collects everything, and says the same of it.
+        notes.deselected_heavy, notes.for_root_only = told["deselected_heavy"], told["for_root_only"]
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With CI set a skipped test is a failure: nothing may be left out silently."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     notes = session.config.stash[_NOTES]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["notes"] = vars(notes)
     notes.skipped = len(reporter.stats.get("skipped", [])) if reporter else 0
     if notes.skipped and os.environ.get("CI") and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

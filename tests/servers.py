@@ -6,6 +6,7 @@ wheel → as root on Debian, the distribution's packages (`SETUP=no` refuses). T
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import re
@@ -222,11 +223,17 @@ def install_from_debian(package: str, why: str) -> bool:
     print(f"\n{why}\ninstalling {package} with apt-get (SETUP=no refuses)", file=sys.__stderr__)
     env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     commands = (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", package])
-    return all(
-        subprocess.run(["apt-get", *command], check=False, env=env, stdout=subprocess.DEVNULL, timeout=600).returncode
-        == 0
-        for command in commands
-    )
+    with Path(tempfile.gettempdir(), "outrider-apt.lock").open("w") as lock:
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # each worker of the tests finds it missing; for the second there is little to do
+        return all(
+            subprocess.run(
+                ["apt-get", *command], check=False, env=env, stdout=subprocess.DEVNULL, timeout=600
+            ).returncode
+            == 0
+            for command in commands
+        )
 
 
 @contextmanager
