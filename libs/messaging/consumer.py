@@ -15,6 +15,10 @@ from libs.messaging.work import UnitOfWork
 Handler = Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
 
 
+# Who asks for longer is asked again after this all the same: nothing sleeps for a year because of one header.
+MOST_RETRY_AFTER_SECONDS = 3600.0
+
+
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """Seconds before each retry; what then still fails is dead and an operator decides.
@@ -34,7 +38,7 @@ class RetryPolicy:
         if attempts > len(delays):
             return None
         if isinstance(error, TransientError) and error.retry_after_seconds is not None:
-            return error.retry_after_seconds
+            return min(max(error.retry_after_seconds, 0.0), MOST_RETRY_AFTER_SECONDS)
         return random.uniform(0, delays[attempts - 1])
 
 

@@ -10,7 +10,7 @@ All functions want the transaction in the dispatch role.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ import orjson
 
 from libs.clock import now, rfc3339
 from libs.contracts.envelope import Envelope
+from libs.observability.build import build_id
 from libs.observability.logs import get_logger
 
 log = get_logger()
@@ -28,6 +29,8 @@ MAX_TAKES = 3
 # Longer than any handler may run (statements end after 30 s). One that runs longer is handed out again, and then only one
 # of the two can finish: `finish` asks for the take it was given.
 LEASE_SECONDS = 60
+# What happened to a row, entry by entry: the first stays and the newest do, those between go.
+MORE_HISTORY = "(CASE WHEN jsonb_array_length({0}history) >= 20 THEN {0}history - 1 ELSE {0}history END) || {1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,12 @@ async def finish(driver: asyncpg.Connection, schema: str, consumer: str, rows: S
     return {row["event_id"] for row in kept}
 
 
+def attempt(failure: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """One entry of a row's history."""
+    said = {name: failure[name] for name in ("error_class", "reason", "fingerprint", "frames")}
+    return {"at": rfc3339(now()), "attempt": number, "build": build_id(), **said}
+
+
 async def record_failure(
     driver: asyncpg.Connection,
     schema: str,
@@ -180,7 +189,7 @@ async def record_failure(
 ) -> bool:
     """Keep a failed delivery with its bytes, cause and history; answers False if somebody else settled it meanwhile, or its
     organization was erased."""
-    entry = orjson.dumps([{"at": rfc3339(now()), "attempt": attempts, **failure}]).decode()
+    entry = orjson.dumps([attempt(failure, attempts)]).decode()
     values = (
         consumer,
         envelope.id,
@@ -192,14 +201,19 @@ async def record_failure(
         failure["reason"],
         failure["fingerprint"],
         entry,
+        failure["account_id"],
+        failure["provider"],
+        failure["campaign"],
+        build_id(),
     )
     if held is None:
         done = await driver.execute(
             f"""
             INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state, attempts, due_at, envelope,
-                                        error_class, reason, fingerprint, history)
-            SELECT $1, $2, $11, $12, $13, $3, $4, now() + $5::float8 * interval '1 second', $6, $7, $8, $9, $10::text::jsonb
-            WHERE NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $11 AND state = 'erased')
+                                        error_class, reason, fingerprint, history, account_id, provider, campaign, build)
+            SELECT $1, $2, $15, $16, $17, $3, $4, now() + $5::float8 * interval '1 second', $6, $7, $8, $9, $10::text::jsonb,
+              $11, $12, $13, $14
+            WHERE NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $15 AND state = 'erased')
             ON CONFLICT (consumer, event_id) DO NOTHING
             """,
             *values,
@@ -211,10 +225,11 @@ async def record_failure(
         done = await driver.execute(
             f"""
             UPDATE {schema}.inbox SET state = $3, attempts = $4, due_at = now() + $5::float8 * interval '1 second',
-              envelope = $6, error_class = $7, reason = $8, fingerprint = $9, history = history || $10::text::jsonb,
-              takes = 0, changed_at = now()
-            WHERE consumer = $1 AND event_id = $2 AND state = 'due' AND takes = $11
-              AND NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $12 AND state = 'erased')
+              envelope = $6, error_class = $7, reason = $8, fingerprint = $9,
+              history = {MORE_HISTORY.format("", "$10::text::jsonb")},
+              account_id = $11, provider = $12, campaign = $13, build = $14, takes = 0, changed_at = now()
+            WHERE consumer = $1 AND event_id = $2 AND state = 'due' AND takes = $15
+              AND NOT EXISTS (SELECT FROM {schema}.org_states WHERE org_id = $16 AND state = 'erased')
             """,
             *values,
             held.takes,

@@ -21,9 +21,9 @@ from libs.contracts.events import DeadLetterChangedV1
 from libs.database.engine import Database, OrganizationErased, Transaction, is_conflict
 from libs.errors import ContractViolated, DependencyDown, PermanentError, UnknownVersion
 from libs.ids import OrgId
-from libs.messaging import inbox, outbox, withholding
+from libs.messaging import groups, inbox, outbox, withholding
 from libs.messaging.consumer import Consumer, error_class
-from libs.messaging.failures import fingerprint, frames_of, reason_of
+from libs.messaging.failures import facets_of, fingerprint, frames_of, reason_of
 from libs.messaging.inbox import DueRow
 from libs.messaging.ledger import Changes
 from libs.messaging.standing import OrganizationSuspended
@@ -116,13 +116,14 @@ class Processor:
         batch: list[tuple[Event, DueRow | None]] = []
         for envelope, row in held:
             try:
-                batch.append((self._open(envelope), row))
+                batch.append((self.open(envelope), row))
             except PermanentError as error:
                 await self._fail(envelope, row, error, 0.0)
         if batch:
             await self._apply(batch)
 
-    def _open(self, envelope: Envelope) -> Event:
+    def open(self, envelope: Envelope) -> Event:
+        """Raises: PermanentError when this consumer can make nothing of it."""
         if envelope.type == UNREADABLE:
             raise ContractViolated("the broker delivered bytes that are no event")
         event = registry.open(envelope)
@@ -223,6 +224,7 @@ class Processor:
         attempts = await withholding.park(
             transaction.driver, self.database.schema, self.queue, withheld, charged=charged
         )
+        await groups.note_failures(transaction.driver, self.database.schema, self.queue, withheld)
         parked = [envelope for envelope, _ in withheld]
         self._count(changes, parked, "done", -1)
         self._count(changes, parked, "parked")
@@ -232,11 +234,15 @@ class Processor:
         log.warning("events_withheld", queue=self.queue, events=len(withheld), error=withheld[0][1]["error_class"])
 
     def _failure(self, envelope: Envelope, error: BaseException) -> dict[str, Any]:
+        facets = facets_of(envelope)
         return {
             "error_class": error_class(error),
             "reason": reason_of(error),
-            "fingerprint": fingerprint(self.queue, envelope.type, error),
+            "fingerprint": fingerprint(self.queue, envelope.type, error, facets.provider),
             "frames": frames_of(error)[-6:],
+            "account_id": facets.account_id,
+            "provider": facets.provider,
+            "campaign": facets.campaign,
         }
 
     async def _fail(self, envelope: Envelope, row: DueRow | None, error: BaseException, seconds: float) -> None:
@@ -260,6 +266,10 @@ class Processor:
                     if row is not None:
                         self._count(changes, [envelope], "due", -1)
                 told = [self._dead_letter(envelope, state, attempts, failure)] if state != "due" else []
+                if told:
+                    await groups.note_failures(
+                        transaction.driver, self.database.schema, self.queue, [(envelope, failure)]
+                    )
                 changes.sent(told)
                 await outbox.insert(transaction.driver, self.database.schema, told)
                 await changes.write(transaction.driver, self.database.schema)

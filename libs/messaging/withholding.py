@@ -14,14 +14,19 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from libs.clock import now, rfc3339
+from libs.clock import now
 from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.events import DeadLetterChangedV1
 from libs.ids import OrgId
+from libs.messaging import inbox
 from libs.messaging.work import UnitOfWork
+from libs.observability.build import build_id
 
 RELEASED_AT_ONCE = 1000
+_MORE_HISTORY = inbox.MORE_HISTORY.format(
+    "i.", "jsonb_build_array(w.entry::jsonb || jsonb_build_object('attempt', attempts + w.charge))"
+)
 
 
 async def park(
@@ -36,15 +41,15 @@ async def park(
 
     In the transaction that claimed them, in the dispatch role.
     """
-    at = rfc3339(now())
     rows = await driver.fetch(
         f"""
         UPDATE {schema}.inbox i SET state = 'parked', envelope = w.envelope, attempts = attempts + w.charge, due_at = NULL,
           error_class = w.error_class, reason = w.reason, fingerprint = w.fingerprint,
-          history = history || jsonb_build_array(w.entry::jsonb || jsonb_build_object('attempt', attempts + w.charge)),
-          changed_at = now()
-        FROM unnest($2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[])
-          AS w (id, envelope, error_class, reason, fingerprint, entry, charge)
+          history = {_MORE_HISTORY},
+          account_id = w.account_id, provider = w.provider, campaign = w.campaign, build = $12, changed_at = now()
+        FROM unnest($2::uuid[], $3::bytea[], $4::text[], $5::text[], $6::text[], $7::text[], $8::int[], $9::uuid[],
+                    $10::text[], $11::text[])
+          AS w (id, envelope, error_class, reason, fingerprint, entry, charge, account_id, provider, campaign)
         WHERE i.consumer = $1 AND i.event_id = w.id RETURNING i.event_id, i.attempts
         """,
         consumer,
@@ -53,8 +58,12 @@ async def park(
         [failure["error_class"] for _, failure in withheld],
         [failure["reason"] for _, failure in withheld],
         [failure["fingerprint"] for _, failure in withheld],
-        [orjson.dumps({"at": at, **failure}).decode() for _, failure in withheld],
+        [orjson.dumps(inbox.attempt(failure, 0)).decode() for _, failure in withheld],
         [int(envelope.id in charged) for envelope, _ in withheld],
+        [failure["account_id"] for _, failure in withheld],
+        [failure["provider"] for _, failure in withheld],
+        [failure["campaign"] for _, failure in withheld],
+        build_id(),
     )
     return {row["event_id"]: row["attempts"] for row in rows}
 

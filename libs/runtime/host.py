@@ -30,6 +30,7 @@ from libs.messaging.in_process import InProcessTransport
 from libs.messaging.processor import Processor
 from libs.messaging.rabbit import RabbitTransport
 from libs.messaging.relay import Relay
+from libs.messaging.replaying import Replays
 from libs.messaging.work import Units
 from libs.observability import logs, metrics, tracing
 from libs.observability.logs import get_logger
@@ -156,6 +157,8 @@ class _Host:
             self._loops.append((processor.queue, partial(transport.serve, processor)))
         if isinstance(transport, RabbitTransport) and processors:
             self._loops.append((f"{process} dead letters", lambda: transport.drain(database, processors)))
+        replays = Replays(database, process, processors, effect_tables=service.effect_tables)
+        self._loops.append((f"{process} replays", replays.run))
         seconds = part.settings.ledger_fold_seconds
         self._loops.append((f"{process} ledger", lambda: _fold(database, process, seconds)))
         self._loops.append((f"{process} erasure", Eraser(database, process).run))

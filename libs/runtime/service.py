@@ -35,7 +35,7 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Service:
     """`name` is the folder's (`provider_sync`). `app` answers HTTP, `closing` is awaited last. Where something stands in front
-    of the routes, `routed` is what it stands in front of."""
+    of the routes, `routed` is what it stands in front of. Rows of `effect_tables` lead to calls at providers."""
 
     name: str
     app: ASGIApp
@@ -43,6 +43,7 @@ class Service:
     jobs: tuple[Job, ...] = ()
     closing: Callable[[], Awaitable[None]] | None = None
     routed: FastAPI | None = None
+    effect_tables: tuple[str, ...] = ()
 
     @property
     def described(self) -> FastAPI:

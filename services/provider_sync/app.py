@@ -71,4 +71,5 @@ def build(
         consumers=consumers(providers, sealer),
         jobs=(Job("sync", worker.run), Job("effects", effects.run)),
         closing=http.aclose,
+        effect_tables=("sync_jobs", "effects"),
     )
