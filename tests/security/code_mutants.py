@@ -18,11 +18,19 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from libs.database import engine
+from libs.messaging import processor
 from libs.tenancy import context, roles, signing
 from libs.tenancy.roles import PERMISSIONS, Role
-from libs.web import tenant
+from libs.web import sources, tenant
 from services.gateway import domain, forwarding, front, gate, guard, sign_in
 from services.gateway.handlers import keys as handed_out
+from services.provider_sync import jobs, taking
+from services.provider_sync.handlers import operations, rotations
+from services.reconciliation.handlers import accounts as comparing
+from services.reconciliation.handlers import requests
+from services.webhook_ingest import domain as door
+from services.webhook_ingest import front as door_front
+from services.webhook_ingest import handlers as door_handlers
 from tests.security.test_routes import EVERYTHING, opened
 
 _NOT_COMPANIES = "type({0})(None)"
@@ -55,7 +63,10 @@ class CodeMutant:
 
 
 async def code_mutants() -> list[CodeMutant]:
-    return [*await _of_routes(), *_of_forwards(), *_of_checks(), *_of_scopes(), *_of_roles(), *_of_transactions()]
+    return [
+        *await _of_routes(), *_of_forwards(), *_of_checks(), *_of_scopes(), *_of_roles(), *_of_transactions(), *_of_the_door(),
+        *_of_operations(), *_of_rotations(), *_of_standing(),
+    ]  # fmt: skip
 
 
 def _line(kind: str, where: str, module: ModuleType, name: str, old: str, new: str) -> CodeMutant:
@@ -211,6 +222,67 @@ def _of_transactions() -> list[CodeMutant]:
         _line("transaction", "rows", engine, "every scope is all companies", "app.company_ids = '{companies}'", "app.company_ids = '*'"),
         _line("transaction", "rows", engine, "a transaction is the dispatch role's", 'else "BEGIN"', "else f'BEGIN; SET LOCAL ROLE \"{self._dispatch_role}\"'"),
         _line("transaction", "rows", engine, "a tenant's view is made without an org", "SET LOCAL app.org_id = '{org}'", "SET LOCAL app.org_id = ''"),
+    ]  # fmt: skip
+
+
+def _of_the_door() -> list[CodeMutant]:
+    """Whose token it is, whether it still counts, from where it may be shown, and what becomes of what is posted."""
+    opens = "if found is None or not same_provider & endpoint.is_open or found.is_dead(moment):"
+    return [
+        _line("door", "door", door, "any token opens", "if hmac.compare_digest(token.sha256, token_sha256):", "if True:"),
+        _line("door", "door", door, "a dead token opens", opens, "if found is None or not same_provider & endpoint.is_open:"),
+        _line("door", "door", door, "a closed endpoint opens", opens, "if found is None or not same_provider or found.is_dead(moment):"),
+        _line("door", "door", door, "a token opens another provider's address", opens, "if found is None or not endpoint.is_open or found.is_dead(moment):"),
+        _line("door", "door", door, "a token never dies", "return self.dead_at is not None and self.dead_at <= moment", "return False"),
+        _line("door", "door", door, "a token never ends", "return self.ends_at is not None and self.ends_at <= moment", "return False"),
+        _line("door", "door", door, "what an ended token brings is told", "if token.is_late(moment):", "if False:"),
+        _line("door", "door", door, "an allowlist that is enforced is not", "if endpoint.enforces_sources and source_listed is False:", "if False:"),
+        _line("door", "door", door, "every source is listed", "return source is not None and within(source, self.allowed_sources)", "return True"),
+        _line("door", "door", door, "an unknown source is listed", "return source is not None and within(source, self.allowed_sources)",
+              "return source is None or within(source, self.allowed_sources)"),
+        _line("door", "door", door, "credentials are kept with a delivery", "if _KEPT_HEADER.match(name)", "if True"),
+        _line("door", "door", sources, "anybody says where a post comes from", "if address is None or not within(address, trusted_proxies):\n        return", "if address is None:\n        return"),
+        _line("door", "door", door_front, "an objection is forgotten", "quarantine_reason=objection or reading", "quarantine_reason=reading"),
+        _line("door", "door", door_front, "what is objected to claims its occurrence", "reading.dedupe_key if objection is None else None", "reading.dedupe_key"),
+        _line("door", "door", door_front, "an erased org is answered as no other", "raise _not_found() from None", "raise"),
+        _line("door", "door", door_handlers, "deliveries are shown to a company's people", "if not work.session.scope.is_all:", "if False:"),
+        _line("door", "door", door_handlers, "an endpoint that is closed stays open", 'is_open=event.status == "open"', "is_open=True"),
+        _line("door", "door", door_handlers, "sources are never enforced", 'enforces_sources=event.source_mode == "enforce"', "enforces_sources=False"),
+    ]  # fmt: skip
+
+
+def _of_operations() -> list[CodeMutant]:
+    """Changes at providers: within the caller's companies, once per key and caller, and for nobody who is archived."""
+    return [
+        _line("operation", "operations", operations, "an operation of every company", "self._units.begin(context.org_id, context.scope,", "self._units.begin(context.org_id,"),
+        _line("operation", "operations", operations, "an account that is not seen is used", "if account is None or not is_seen or account.channel != channel:",
+              "if account is None or account.channel != channel:"),
+        _line("operation", "operations", operations, "a campaign is made for any company", "if not scope.covers(company):", "if False:"),
+        _line("operation", "operations", operations, "a key is good for another request", "if row is None or bytes(row[\"fingerprint\"]) != asked.fingerprint:", "if row is None:"),
+        _line("operation", "operations", operations, "something is begun for an archived company", "if kind not in ENDING and await", "if False and await"),
+        _line("operation", "operations", operations, "what waits for an archived company stays", "if await operations.cancel(operation_id):\n            await", "if False:\n            await"),
+        _line("operation", "operations", operations, "what was sent is taken back", "if not await operations.cancel(identifier):", "if False:"),
+        _line("operation", "comparing", comparing, "an archived company is compared", "if await ArchivedCompanies(work.session).has(company_id):", "if False:"),
+        _line("operation", "comparing", comparing, "a schedule of an archived company goes on", "await ScheduleRepository(work.session).switch_off(archived)", "pass"),
+    ]  # fmt: skip
+
+
+def _of_rotations() -> list[CodeMutant]:
+    return [
+        _line("rotation", "rotations", rotations, "a leaked token lives on", "await tokens.end_all(endpoint.id, moment)", "pass"),
+        _line("rotation", "rotations", rotations, "two rotations at once", "_check_overlap(endpoint, earlier)\n    if", "pass\n    if"),
+        _line("rotation", "rotations", rotations, "tokens without end", "if len(earlier) >= rules.MOST_TOKENS:", "if False:"),
+        _line("rotation", "rotations", rotations, "the door is not told", "await tell_door(endpoint.id, work)\n    work.audit(", "work.audit("),
+    ]  # fmt: skip
+
+
+def _of_standing() -> list[CodeMutant]:
+    """A suspended org's webhooks wait, and nothing is asked of its providers."""
+    return [
+        _line("suspended", "standing", processor, "its webhooks do not wait", "self.consumer.waits_while_suspended and work.session.is_suspended", "False"),
+        _line("suspended", "standing", jobs, "a job goes on asking", "work.session.is_suspended and job.kind is not JobKind.REGISTER_WEBHOOK and working is not None", "False"),
+        _line("suspended", "standing", taking, "its jobs are taken", "if not work.session.is_suspended:", "if True:"),
+        _line("suspended", "comparing", requests, "its accounts are compared", "if work.session.is_suspended:", "if False:"),
     ]  # fmt: skip
 
 

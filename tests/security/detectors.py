@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from tests.fixtures import database as database_fixtures
 from tests.integration.libs.database import test_tenancy as tenancy
 from tests.integration.services.gateway import conftest as gateway_fixtures
 from tests.integration.services.gateway import test_assumptions as assumptions
@@ -20,6 +21,19 @@ from tests.integration.services.gateway import test_rotation as rotation
 from tests.integration.services.gateway import test_scopes as scopes
 from tests.integration.services.gateway import test_sign_in as people
 from tests.integration.services.gateway import test_users as users
+from tests.integration.services.provider_sync import test_archived as archived
+from tests.integration.services.provider_sync import test_effects as effects
+from tests.integration.services.provider_sync import test_endpoint_rotation as token_rotation
+from tests.integration.services.provider_sync import test_standing as standing
+from tests.integration.services.reconciliation import conftest as reconciliation_fixtures
+from tests.integration.services.reconciliation import test_archived as uncompared
+from tests.integration.services.reconciliation import test_slots as slots
+from tests.integration.services.webhook_ingest import conftest as door_fixtures
+from tests.integration.services.webhook_ingest import test_endpoints as endpoints
+from tests.integration.services.webhook_ingest import test_erased as erased
+from tests.integration.services.webhook_ingest import test_rotation as late
+from tests.integration.services.webhook_ingest import test_routes as door_routes
+from tests.integration.services.webhook_ingest import test_sources as door_sources
 from tests.security import test_functions as functions
 from tests.security import test_privileges as privileges
 from tests.security import test_routes as routes
@@ -31,6 +45,7 @@ from tests.unit.libs.tenancy import test_signing as signing
 from tests.unit.libs.web import test_tenant as tenant
 from tests.unit.services.gateway import test_domain as domain
 from tests.unit.services.gateway import test_sign_in as sign_in
+from tests.unit.services.webhook_ingest import test_domain as door_domain
 
 # What the catalogue says. grants.txt is not among them: it would kill every mutant of the database, and tells no reason.
 CATALOGUE: tuple[Test, ...] = (
@@ -125,9 +140,44 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     ),
     "sign_in": (sign_in.test_a_forged_token_is_refused,),
     "rows": ROWS,
+    "door": (
+        door_domain.test_who_is_let_in,
+        door_domain.test_a_token_opens_then_is_late_then_dead,
+        door_domain.test_sources_are_a_signal_until_they_are_enforced,
+        door_domain.test_credentials_are_no_headers_worth_keeping,
+        door_sources.test_a_forwarded_address_counts_from_a_proxy_of_ours_only,
+        door_sources.test_enforced_it_is_kept_and_not_told,
+        late.test_late_posts_are_kept_then_refused,
+        late.test_a_late_post_does_not_make_the_good_one_a_repetition,
+        endpoints.test_closing_and_a_new_token_are_known_after_a_look,
+        door_routes.test_who_may_read,
+        erased.test_they_are_answered_as_if_it_never_was_and_cost_their_neighbours_nothing,
+    ),
+    "operations": (
+        effects.test_nobody_changes_what_they_cannot_see,
+        effects.test_one_key_is_one_operation_however_often_it_is_posted,
+        effects.test_what_is_not_sent_is_taken_back_and_what_is_sent_is_not,
+        archived.test_nothing_is_begun_for_an_archived_company,
+        archived.test_what_waits_is_taken_back_but_for_what_ends_something,
+    ),
+    "rotations": (
+        token_rotation.test_a_leaked_token_ends_at_once_and_is_deleted_once_the_new_one_is_there,
+        token_rotation.test_one_rotation_at_a_time_unless_it_ends_all,
+    ),
+    "standing": (
+        standing.test_no_job_of_a_suspended_organization_is_taken,
+        standing.test_webhooks_of_a_suspended_organization_wait_and_end_in_the_rows_they_always_end_in,
+        standing.test_a_job_that_runs_when_its_organization_is_suspended_stops_asking_and_is_not_charged,
+    ),
+    "comparing": (
+        uncompared.test_nothing_is_compared_for_an_archived_company,
+        uncompared.test_a_schedule_of_an_archived_company_starts_nothing_and_can_only_be_ended,
+        slots.test_a_suspended_org_starts_nothing_and_catches_up_once_it_is_resumed,
+    ),
 }
-# These want a gateway, and so a database of their own each.
-IN_A_HOUSE = frozenset({"gate", "people", "staff"})
+# These want a service, and so a database of their own each.
+IN_A_HOUSE = frozenset({"gate", "people", "staff", "door", "operations", "rotations", "standing", "comparing"})
+_FIXTURES = (gateway_fixtures, door_fixtures, reconciliation_fixtures, database_fixtures)
 
 _NOT_THE_TESTS_FAULT = (
     OSError,
@@ -166,9 +216,9 @@ async def _asked(test: Test, given: Mapping[str, Any], only: Mapping[str, Sequen
     given = dict(given)
     if "either_house" in test.__code__.co_varnames[: test.__code__.co_argcount]:
         # The fixture's two variants differ in how owners are reached, which no mutant touches.
-        await call(_with_house(test), given, [gateway_fixtures], only)
+        await call(_with_house(test), given, _FIXTURES, only)
     else:
-        await call(test, given, [gateway_fixtures], only)
+        await call(test, given, _FIXTURES, only)
 
 
 def _with_house(test: Test) -> Test:

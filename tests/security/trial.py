@@ -8,7 +8,9 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from tests.security.code_mutants import CodeMutant
+import asyncpg
+
+from tests.security.code_mutants import CodeMutant, StaleMutant
 from tests.security.detectors import CATALOGUE, CODE, IN_A_HOUSE, ROWS, killer
 from tests.security.grants import read, rolled_back
 from tests.security.room import Copy, Room
@@ -19,13 +21,21 @@ Mutant = SqlMutant | CodeMutant
 
 @dataclass(frozen=True)
 class Verdict:
-    """`killer` is a test that failed; `missed` says what else should have noticed, "" when all did that should."""
+    """`killer` is a test that failed; `missed` says what else should have noticed, "" when all did that should.
+
+    `stale`: why there is no verdict: what the mutant takes away is no longer there.
+    """
 
     kind: str
     name: str
-    killer: str
-    missed: str
-    seconds: float
+    killer: str = ""
+    missed: str = ""
+    seconds: float = 0.0
+    stale: str = ""
+
+    @property
+    def killed(self) -> bool:
+        return not self.survived and not self.stale
 
     @property
     def survived(self) -> bool:
@@ -68,13 +78,17 @@ class Trial:
             raise HarnessBroken(f"with nothing broken {found} fails: mend that first (`make test`)")
 
     async def of(self, mutant: Mutant) -> Verdict:
+        """Raises: HarnessBroken: what was broken could not be mended, so this trial is over."""
         began = time.monotonic()
-        if isinstance(mutant, CodeMutant):
-            with mutant.applied():
-                found = await self._of_code(mutant.where, mutant.kind)
-            missed = "" if found else "no test fails"
-        else:
-            found, missed = await self._of_sql(mutant)
+        try:
+            if isinstance(mutant, CodeMutant):
+                with mutant.applied():
+                    found = await self._of_code(mutant.where, mutant.kind)
+                missed = "" if found else "no test fails"
+            else:
+                found, missed = await self._of_sql(mutant)
+        except StaleMutant as error:
+            return Verdict(mutant.kind, mutant.name, stale=str(error))
         return Verdict(mutant.kind, mutant.name, found, missed, time.monotonic() - began)
 
     async def _of_sql(self, mutant: SqlMutant) -> tuple[str, str]:
@@ -103,12 +117,15 @@ class Trial:
         return found
 
     async def _asked_of_rows(self, copy: Copy, mutant: SqlMutant, services: Sequence[str]) -> str:
-        await self._apply(copy, mutant.sql)
         try:
+            await self._apply(copy, mutant.sql)
             return await killer(ROWS, copy.given(), kind=mutant.kind, services=services)
         finally:
             await copy.hang_up()
-            await self._apply(copy, mutant.undo)
+            try:
+                await self._apply(copy, mutant.undo)
+            except StaleMutant as error:
+                raise HarnessBroken(f"{mutant.name} was not undone: {error}") from error
 
     async def _apply(self, copy: Copy, statements: Sequence[str]) -> None:
         name = copy.full.admin_url.rsplit("/", 1)[-1]
@@ -116,7 +133,10 @@ class Trial:
             here = sql.replace('"db_', f'"{self._room.template.template}_').replace(
                 "DATABASE current", f"DATABASE {name}"
             )
-            await copy.admin.execute(here)
+            try:
+                await copy.admin.execute(here)
+            except asyncpg.PostgresError as error:
+                raise StaleMutant(f"the database refuses it: {error}") from error
 
     async def _of_code(self, where: str, kind: str) -> str:
         if where == "rows":

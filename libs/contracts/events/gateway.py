@@ -65,8 +65,10 @@ class CompanyCreatedV1(Event, type="company.created.v1", publisher="gateway", he
         return f"company/{self.company_id}"
 
 
-class CompanyArchivedV1(Event, type="company.archived.v1", publisher="gateway", heard_by=("provider-sync.tenants",)):
-    """The agency no longer works for this company: nothing new is opened for it, what it has stays. Final."""
+class CompanyArchivedV1(
+    Event, type="company.archived.v1", publisher="gateway", heard_by=("provider-sync.tenants", "reconciliation.tenants")
+):
+    """The agency no longer works for this company: nothing new is begun for it, what it has stays. Final."""
 
     company_id: UUID
     name: str

@@ -15,6 +15,9 @@ from libs.providers.effects import Evidence, Seen
 
 PREFIX = "op_sync"  # the public id names the service that works on it
 
+# What only ends something at a provider; that may be asked for a company that is archived, too.
+ENDING = frozenset({"pause_campaign", "stop_campaign", "pause_lead", "stop_lead", "remove_lead", "unsubscribe_lead"})
+
 MOST_SENDS = 5  # a provider that loses every answer is left to a person
 MOST_LOOKS = 8
 

@@ -7,7 +7,7 @@ service's own to know (a sub-account's company sees its campaigns and not the ac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -26,7 +26,7 @@ from libs.providers.records import ConversationRef, LeadRef
 from libs.providers.registry import Provider
 from libs.tenancy.context import TenantContext
 from services.provider_sync.domain.accounts import Account
-from services.provider_sync.domain.operations import PREFIX, Wanted
+from services.provider_sync.domain.operations import ENDING, PREFIX, Wanted
 from services.provider_sync.handlers.effects import tell, tell_if_changed
 from services.provider_sync.operation_schemas import (
     CampaignChangeIn,
@@ -69,8 +69,8 @@ class Target:
 
 class Operations:
     """The wishes of callers. Each method raises NotFound for what the caller cannot see, Unsupported where the account's
-    provider cannot do it, and Conflict for a key that was used for something else; publishes OperationChangedV1 and
-    ActionPerformedV1."""
+    provider cannot do it, and Conflict for a key that was used for something else, or of a company that is archived; publishes
+    OperationChangedV1 and ActionPerformedV1."""
 
     def __init__(self, units: Units, http: httpx.AsyncClient, providers: Mapping[str, Provider]) -> None:
         self._units = units
@@ -192,6 +192,9 @@ class Operations:
             operation_id = await operations.insert(asked, actor=work.actor)
             if operation_id is None:
                 return await _repeated(operations, asked, work)
+            # Held until commit: what archives the company afterwards finds this operation and takes it back.
+            if kind not in ENDING and await CompanyRepository(work.session).is_archived(target.company_id):
+                raise Conflict("the company is archived: nothing new is begun for it", code="company_archived")
             row = await operations.find(operation_id)
             assert row is not None
             tell(row, work)
@@ -236,6 +239,15 @@ async def cancel_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
     if not await operations.cancel(identifier):
         raise Conflict(f"nothing is left to take back: the operation is {row['state']}", code="not_cancellable")
     return await _changed(identifier, "operation.cancelled", {}, work)
+
+
+async def cancel_of_companies(companies: Iterable[CompanyId], work: UnitOfWork) -> None:
+    """Take back what was asked for these companies and is not sent yet, but for what ends something. Publishes
+    OperationChangedV1 of each."""
+    operations = OperationRepository(work.session)
+    for operation_id in await operations.lock_unsent(companies, without=ENDING):
+        if await operations.cancel(operation_id):
+            await tell_if_changed(operation_id, work)
 
 
 async def resolve_operation(work: UnitOfWork, operation_id: str, body: DecisionIn) -> OperationOut:

@@ -236,6 +236,15 @@ class CompanyRepository:
             [names[one] for one in sorted(names)],
         )
 
+    async def is_archived(self, company_id: CompanyId) -> bool:
+        """It stays so until commit; False also of one that was not heard of yet."""
+        archived = await self._session.fetchval(
+            "SELECT archived FROM companies WHERE org_id = $1 AND company_id = $2 FOR SHARE",
+            self._session.org_id,
+            company_id,
+        )
+        return archived is True
+
     async def open(self, ids: Iterable[CompanyId]) -> set[CompanyId]:
         """Those among `ids` that are companies of this org, not archived, and may be seen by the caller."""
         rows = await self._session.fetch(

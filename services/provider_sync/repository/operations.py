@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 import asyncpg
 import orjson
 
 from libs.database.engine import TenantSession
-from libs.ids import new_id
+from libs.ids import CompanyId, new_id
 from services.provider_sync.domain.operations import Wanted, state_of
 
 
@@ -70,6 +71,20 @@ class OperationRepository:
         return await self._session.fetchrow(
             "SELECT * FROM operations WHERE org_id = $1 AND id = $2 FOR UPDATE", self._session.org_id, operation_id
         )
+
+    async def lock_unsent(self, companies: Iterable[CompanyId], *, without: Iterable[str]) -> list[UUID]:
+        """The operations of these companies, but of these kinds, of which something is not sent yet; as `lock`."""
+        rows = await self._session.fetch(
+            """
+            SELECT o.id FROM operations o WHERE o.org_id = $1 AND o.company_id = ANY($2::uuid[]) AND o.kind <> ALL($3::text[])
+              AND EXISTS (SELECT FROM effects e WHERE e.org_id = $1 AND e.operation_id = o.id AND e.state = 'intent')
+            ORDER BY o.id FOR UPDATE
+            """,
+            self._session.org_id,
+            sorted(companies),
+            sorted(without),
+        )
+        return [row["id"] for row in rows]
 
     async def cancel(self, operation_id: UUID) -> int:
         """Take back what was not sent yet, also out of a worker's hands; answers how many calls that were."""

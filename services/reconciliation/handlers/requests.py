@@ -35,7 +35,8 @@ async def start_run(body: StartIn, work: UnitOfWork, *, principal: str) -> RunOu
     Raises:
         NotFound: the caller has no such account.
         Unsupported: its provider cannot list what it holds; the message names it.
-        Conflict: a run of the same account and campaign is active, the message names it; or the organization is suspended.
+        Conflict: a run of the same account and campaign is active, the message names it; or the organization is suspended,
+            or the account's company archived.
     """
     if work.session.is_suspended:
         raise Conflict(

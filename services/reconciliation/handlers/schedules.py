@@ -11,7 +11,7 @@ from libs.ids import new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
 from services.reconciliation.domain.slots import new_timetable
-from services.reconciliation.handlers.accounts import comparable_account
+from services.reconciliation.handlers.accounts import comparable_account, refuse_archived
 from services.reconciliation.repository.schedules import Schedule, ScheduleRepository, Slot
 from services.reconciliation.schemas import (
     ListQuery,
@@ -32,7 +32,7 @@ async def create_schedule(body: ScheduleIn, work: UnitOfWork, *, principal: str)
     Raises:
         NotFound: the caller has no such account.
         Unsupported: its provider cannot list what it holds; the message names it.
-        Conflict: the account has a schedule; the message names it.
+        Conflict: the account has a schedule, the message names it; or its company is archived.
     """
     account = await comparable_account(body.account_id, work)
     schedules, schedule_id = ScheduleRepository(work.session), new_id()
@@ -74,7 +74,7 @@ async def change_schedule(identifier: str, body: ScheduleChangeIn, work: UnitOfW
 
     Raises:
         NotFound: the caller has no such schedule.
-        Conflict: somebody changed it since it was read.
+        Conflict: somebody changed it since it was read; or it would be on, and its company is archived.
         Invalid: nothing is named.
     """
     schedules, schedule_id = ScheduleRepository(work.session), parse_public_id("sch", identifier)
@@ -93,6 +93,8 @@ async def change_schedule(identifier: str, body: ScheduleChangeIn, work: UnitOfW
         interval_seconds=body.interval_seconds or held.timetable.interval_seconds,
         enabled=held.timetable.enabled if body.enabled is None else body.enabled,
     )
+    if timetable.enabled:
+        await refuse_archived(held.company_id, work)
     await schedules.change(schedule_id, timetable)
     changed = await _get(schedules, schedule_id)
     _audit("schedule.changed", changed, work)

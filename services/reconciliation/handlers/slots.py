@@ -10,6 +10,7 @@ from libs.errors import Conflict, Invalid, RequestError
 from libs.ids import parse_public_id, public_id
 from libs.messaging.work import UnitOfWork
 from services.reconciliation.domain.slots import Verdict
+from services.reconciliation.handlers.accounts import refuse_archived
 from services.reconciliation.handlers.requests import start_run
 from services.reconciliation.handlers.schedules import no_such_schedule, slot_out
 from services.reconciliation.repository.schedules import KEPT_SLOTS, Schedule, ScheduleRepository
@@ -28,12 +29,13 @@ async def start_slot(schedule_id: UUID, slot: datetime, work: UnitOfWork, *, pri
         NotFound: the org has no such schedule.
         Invalid: no slot starts then.
         Conflict: the slot was started or skipped, is not due, or a newer one is; the schedule is disabled; a run of the
-            account is active (the slot stays due).
+            account is active (the slot stays due); its company is archived.
     """
     schedules = ScheduleRepository(work.session)
     held = await schedules.hold(schedule_id)
     if held is None:
         raise no_such_schedule()
+    await refuse_archived(held.company_id, work)
     moment = await schedules.now()
     verdict = held.timetable.judge(slot, moment)
     if verdict is not Verdict.DUE:

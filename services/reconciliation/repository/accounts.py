@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,6 +16,27 @@ class Account:
     account_id: UUID
     company_id: CompanyId | None
     provider: str
+
+
+class ArchivedCompanies:
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def add(self, companies: Iterable[UUID]) -> None:
+        await self._session.execute(
+            "INSERT INTO archived_companies (org_id, company_id) SELECT $1, unnest($2::uuid[]) ON CONFLICT DO NOTHING",
+            self._session.org_id,
+            sorted(companies),
+        )
+
+    async def has(self, company_id: UUID | None) -> bool:
+        """Whether there is this one among them."""
+        found = await self._session.fetchval(
+            "SELECT true FROM archived_companies WHERE org_id = $1 AND company_id = $2",
+            self._session.org_id,
+            company_id,
+        )
+        return found is True
 
 
 class AccountRepository:

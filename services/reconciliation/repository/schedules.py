@@ -130,6 +130,15 @@ class ScheduleRepository:
             "DELETE FROM reconciliation_schedules WHERE org_id = $1 AND schedule_id = $2", self._org, schedule_id
         )
 
+    async def switch_off(self, companies: Collection[UUID]) -> None:
+        """Start nothing more of these companies; it counts as a revision."""
+        await self._session.execute(
+            "UPDATE reconciliation_schedules SET enabled = false, revision = revision + 1, changed_at = now() "
+            "WHERE org_id = $1 AND company_id = ANY($2::uuid[]) AND enabled",
+            self._org,
+            list(companies),
+        )
+
     async def follow_accounts(self, accounts: Collection[UUID]) -> None:
         """Schedules and their slots are of the company that their account is of now."""
         await self._session.execute(

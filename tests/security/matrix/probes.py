@@ -13,7 +13,7 @@ from typing import Any
 from tests.security.matrix.world import INTERVAL_SECONDS, World
 
 HIDDEN = ("other", "nobody")  # these two must not be told apart
-EVERY = ("own", "sibling", *HIDDEN, "suspended")
+EVERY = ("own", "sibling", "archived", *HIDDEN, "suspended")
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _of_lead(kind: str, lead: str) -> list[Probe]:
 
         return Probe(f"{'own campaign, ' * own_campaign}lead={relation}", relation, make)
 
-    alone = [probe(relation, own_campaign=False) for relation in ("own", "sibling", "suspended")]
+    alone = [probe(relation, own_campaign=False) for relation in ("own", "sibling", "archived", "suspended")]
     return alone + [probe(relation, own_campaign=True) for relation in ("sibling", *HIDDEN)]
 
 
@@ -394,6 +394,7 @@ def _door() -> list[Probe]:
     return [
         probe("token=own", "own", lambda world: url(world, "own")),
         probe("token=sibling", "sibling", lambda world: url(world, "sibling")),
+        probe("token=archived", "archived", lambda world: url(world, "archived")),
         probe("token=suspended", "suspended", lambda world: url(world, "suspended")),
         probe("token of another provider", "own", lambda world: "heyreach/" + url(world, "own").split("/")[1]),
         probe("wrong secret, own", "own", lambda world: changed(url(world, "own"))),

@@ -49,6 +49,10 @@ def parse(text: str) -> Table:
     preface = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
+        if line.startswith("<<<<<<<"):
+            raise Malformed(
+                f"{NAME}:{number}: a conflict of git's: `python -m tests.security.matrix --merge` resolves it"
+            )
         if line.startswith("#"):
             if not section:
                 preface.append(line)
@@ -90,6 +94,28 @@ def ordered(table: Table, order: Iterable[tuple[str, str, Iterable[str]]]) -> Ta
         for operation, lines in operations.items():
             found.cells.setdefault(section, {}).setdefault(operation, lines)
     return found
+
+
+def merged(base: Table, ours: Table, theirs: Table) -> Table:
+    """What either side changed since `base`; where both changed one cell otherwise it is missing, to be asked anew."""
+    found = Table(ours.preface, {**theirs.codes, **ours.codes})
+    before, mine, others = _flat(base), _flat(ours), _flat(theirs)
+    for cell in {**mine, **others}:
+        kept, came = mine.get(cell), others.get(cell)
+        outcome = kept if came in (before.get(cell), kept) else came if kept == before.get(cell) else "?"
+        if outcome is not None:
+            found.put(*cell, outcome)
+    return found
+
+
+def _flat(table: Table) -> dict[tuple[str, str, str, str], str]:
+    return {
+        (section, operation, label, principal): outcome
+        for section, operations in table.cells.items()
+        for operation, lines in operations.items()
+        for label, cells in lines.items()
+        for principal, outcome in cells.items()
+    }
 
 
 def write(table: Table, columns: Mapping[str, Iterable[str]]) -> str:

@@ -11,13 +11,18 @@ import pytest
 from tests.security.matrix import probes
 from tests.security.matrix.coverage import missing_cells, operations, unknown_routes
 from tests.security.matrix.principals import CONTEXTS, GROUPS, STRANGERS
-from tests.security.matrix.table import FILE, Malformed, Table, parse, write
+from tests.security.matrix.table import FILE, Malformed, Table, merged, parse, write
 
 # Answers without any id or name: counts, and slots that nobody started.
 SHOWS_NOTHING = ("/analytics/ledger", "/slots")
 VIEWERS = ("view", "vper")
 STAFF = ("sup", "sin", "sas", "saw", "sop", "sopn", "snon")
-LIMITED = {"view": "o", "vper": "o", "mgr": "o", "peer": "s"}
+LIMITED = {"view": "o", "vper": "o", "mgr": "o", "both": "o", "peer": "s", "lper": ""}
+# What may still be done about an archived company: what ends something, keeps what was safe, or is of the org.
+ENDS = re.compile(
+    r"/(archive|pause|stop|cancel|releases|webhook-endpoints/\S+/rotations|api-keys/\S+|users/\S+)$"
+    r"|DELETE |PATCH (/v1)?/(provider-accounts|webhook-endpoints|users)/|POST /v1/assumptions|POST /webhooks/"
+)
 
 
 @pytest.fixture
@@ -78,12 +83,32 @@ def test_the_file_is_as_it_would_be_written(table: Table) -> None:
 
 @pytest.mark.parametrize(
     "spoilt",
-    ["[a] x y\nGET /\n  -  200\n", "GET /\n", "[a] x\nGET /\n  -  200\n  -  200\n", "[a] x\n[a] x\n"],
-    ids=["a cell too few", "outside", "a line twice", "a section twice"],
+    [
+        "[a] x\n<<<<<<< HEAD\n",
+        "[a] x y\nGET /\n  -  200\n",
+        "GET /\n",
+        "[a] x\nGET /\n  -  200\n  -  200\n",
+        "[a] x\n[a] x\n",
+    ],
+    ids=["a conflict", "a cell too few", "outside", "a line twice", "a section twice"],
 )
 def test_a_table_that_cannot_be_read_is_no_table(spoilt: str) -> None:
     with pytest.raises(Malformed, match=r"table\.txt:\d"):
         parse(spoilt)
+
+
+def test_two_sides_are_merged_cell_by_cell() -> None:
+    base = parse("[a] x y\nGET /\n  -  200 200\n  +  200 404\n")
+    ours = parse("[a] x y z\nGET /\n  -  404 200 403\n  +  200 404 403\n")
+    theirs = parse("[a] x y\nGET /\n  -  401 200\n  +  200 200\nGET /new\n  -  200 200\n")
+
+    found = merged(base, ours, theirs)
+
+    assert found.cells["a"]["GET /"] == {
+        "-": {"x": "?", "y": "200", "z": "403"},
+        "+": {"x": "200", "y": "200", "z": "403"},
+    }
+    assert found.cells["a"]["GET /new"] == {"-": {"x": "200", "y": "200"}}
 
 
 # Rules
@@ -107,7 +132,7 @@ def test_what_is_another_orgs_is_answered_as_what_never_was(table: Table) -> Non
                 if label.endswith("=other"):
                     found = {name: one for name, one in found.items() if (operation, name) not in probes.SEES_ALL}
                     assert found.items() <= lines[label.replace("=other", "=nobody")].items(), (section, operation)
-                    reached = [one for one in found.values() if re.fullmatch(r"2\d\d[a-z]*[oswt]\w*", one)]
+                    reached = [one for one in found.values() if re.fullmatch(r"2\d\d[a-z]*[osawt]\w*", one)]
                     assert reached == [] or operation.startswith("POST /v1/reconciliations"), (operation, label)
 
 
@@ -123,7 +148,42 @@ def test_who_is_limited_to_a_company_sees_that_one(table: Table) -> None:
         for operation, label, found in cells(table, section):
             for name, own in LIMITED.items():
                 if name in found and "suspended" not in label and found[name][0] == "2":
-                    assert not {"o", "s"} & set(found[name][3:]) - {own}, (operation, label, name)
+                    assert not {"o", "s", "a"} & set(found[name][3:]) - {own}, (operation, label, name)
+
+
+def test_who_is_refused_learns_nothing(table: Table) -> None:
+    for section in GROUPS:
+        for operation, label, found in cells(table, section):
+            for name, outcome in found.items():
+                if outcome[0] != "2":  # a code, and whose data the answer holds after it: nobody's
+                    assert outcome in table.codes or outcome.isdigit(), (operation, label, name)
+
+
+def test_nothing_is_begun_for_an_archived_company(table: Table) -> None:
+    begun = set()
+    for section in ("gateway, members", "owners"):
+        for operation, label, found in cells(table, section):
+            if label.endswith("=archived") and "GET " not in operation and not ENDS.search(operation):
+                if label.startswith("own "):  # a campaign of another account than the one that is asked for
+                    continue
+                reached = {name: one for name, one in found.items() if one[0] == "2"}
+                assert reached == {}, (operation, label)
+                begun |= {operation for one in found.values() if one == "409a"}
+    assert len(begun) > 25
+
+
+def test_an_archived_company_is_read_by_those_who_see_all_companies(table: Table) -> None:
+    for operation, label, found in cells(table, "gateway, members"):
+        if "GET " in operation:
+            for name in ("view", "vper", "mgr", "peer", "both", "left", "lper"):
+                letters = set(found[name][3:] if found[name][0] == "2" else "")
+                assert not letters & ({"o", "s", "a"} if name in ("left", "lper") else {"a"}), (operation, label, name)
+            if label == "id=archived" and "o" in lines_of(table, operation)["id=own"]["adm"][3:]:
+                assert "a" in found["adm"][3:], (operation, label)
+
+
+def lines_of(table: Table, operation: str) -> dict[str, dict[str, str]]:
+    return table.cells["gateway, members"][operation]
 
 
 def test_viewers_change_nothing(table: Table) -> None:

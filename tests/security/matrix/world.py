@@ -1,6 +1,7 @@
 """Who and what the matrix is about: four organizations with real objects, and something of each in every name and text.
 
 `A` is where principals act. `B` is the victim, whom nobody ever may touch. `C` is where strangers are at home. `S` is suspended.
+A company of A's is archived, after all that the others do was done for it, too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.security.matrix.seeding import Providers, play
 from tests.security.stack import Stack, ask, opened
 from tests.unit.services.gateway.provider import AUDIENCE, ISSUER, Provider
 
-RELATIONS = ("own", "sibling", "other", "nobody", "suspended")
+RELATIONS = ("own", "sibling", "archived", "other", "nobody", "suspended")
 PREFIXES = {
     "account": "acc", "campaign": "cam", "linkedin_campaign": "cam", "lead": "led", "conversation": "cnv", "run": "rec",
     "endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
@@ -89,6 +90,7 @@ class World:
     maker: ASGIApp  # a replica of the gateway's that is never asked for a cell, so it remembers nothing of theirs
     staff: dict[str, str] = field(default_factory=dict)  # keys of the platform's: who is in every org, and who in none
     tenants: dict[str, Tenant] = field(default_factory=dict)
+    is_archived: bool = False  # A's company of that name; what hangs on it was made before
     touched: bool = True  # something was made meanwhile, beside what is asked
     standing: list[UUID] = field(default_factory=list)  # assumptions
     _fresh: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class World:
         return self.tenants[{"other": "B", "suspended": "S"}.get(relation, "A")]
 
     def place_of(self, relation: str) -> Place:
-        return self.tenant_of(relation).places["sibling" if relation == "sibling" else "own"]
+        return self.tenant_of(relation).places[relation if relation in ("sibling", "archived") else "own"]
 
     async def object(self, kind: str, relation: str) -> str:
         """The public id of an object of this kind; of a kind that requests use up, one that is unused."""
@@ -110,7 +112,7 @@ class World:
             return public_id(PREFIXES[kind], UUID(int=0x77))
         if kind == "organization":
             return self.tenant_of(relation).id
-        if kind == "company":
+        if kind == "company" or (kind, relation) == ("new_company", "archived"):
             return self.place_of(relation).company
         if kind == "assumption":
             return await self.assume("passer-by", self.tenant_of(relation))
@@ -119,7 +121,8 @@ class World:
         if kind not in _MADE_BY_REQUEST:
             return self.place_of(relation).ids[kind]
         if (kind, relation) not in self._fresh:
-            self._fresh[kind, relation] = await self._make(kind, relation)
+            async with self._as_before_archiving(relation):
+                self._fresh[kind, relation] = await self._make(kind, relation)
         return self._fresh[kind, relation]
 
     def use_up(self, relation: str) -> None:
@@ -132,9 +135,9 @@ class World:
         return self._made
 
     async def _make_pending(self, relation: str) -> str:
-        """An operation of which nothing is sent yet. The victim's, and a suspended org's, is the one it was made with."""
+        """An operation of which nothing is sent yet. Where nobody can ask for one any more, the one it was made with."""
         tenant, place = self.tenant_of(relation), self.place_of(relation)
-        if relation in ("other", "suspended"):
+        if relation in ("other", "suspended", "archived"):
             return place.ids["operation"]
         made = await self.made("POST", f"/v1/email/campaigns/{place.ids['campaign']}/pause", tenant, {})
         place.markers.add(bare(made["id"]))
@@ -175,6 +178,10 @@ class World:
         await self.admin.execute(
             "UPDATE reconciliation.reconciliation_schedules SET next_slot = anchor WHERE schedule_id = $1", schedule_id
         )
+        if self.is_archived and place.name == "archived":
+            await self.admin.execute(
+                "UPDATE reconciliation.reconciliation_schedules SET enabled = false WHERE schedule_id = $1", schedule_id
+            )
         place.slot = made["anchor"]
         place.markers.add(bare(made["id"]))
         return str(made["id"])
@@ -196,6 +203,39 @@ class World:
         told = [await self.admin.execute(change.format(one), tenant.org_id, after, before) for one in SERVICES]
         return "UPDATE 1" in told
 
+    async def archive(self) -> None:
+        """As an administrator does it."""
+        place = self.a.places["archived"]
+        await self.made("POST", f"/v1/companies/{place.company}/archive", self.a, {})
+        await self.stack.settle()
+        self.is_archived = True
+        self._fresh.pop(("schedule", "archived"))  # it was switched off, and so is at another revision than all others
+
+    @asynccontextmanager
+    async def _as_before_archiving(self, relation: str) -> AsyncIterator[None]:
+        """For this moment the company is as if it were not archived."""
+        if relation != "archived" or not self.is_archived:
+            yield
+            return
+        await self._set_archived(False)
+        yield
+        await self._set_archived(True)
+
+    async def _set_archived(self, archived: bool) -> None:
+        """In the three services that keep it."""
+        key = (self.a.org_id, parse_public_id("cmp", self.a.places["archived"].company))
+        of_it = "org_id = $1 AND company_id = $2"
+        status = "archived" if archived else "active"
+        await self.admin.execute(f"UPDATE gateway.companies SET status = $3 WHERE {of_it}", *key, status)
+        await self.admin.execute(f"UPDATE provider_sync.companies SET archived = $3 WHERE {of_it}", *key, archived)
+        table = "reconciliation.archived_companies"
+        await self.admin.execute(
+            f"INSERT INTO {table} (org_id, company_id) VALUES ($1, $2)"
+            if archived
+            else f"DELETE FROM {table} WHERE {of_it}",
+            *key,
+        )
+
     async def assume(self, who: str, tenant: Tenant, *, write: bool = False) -> str:
         self.touched = True
         body = {"organization_id": tenant.id, "reason": "the matrix", "minutes": 60, "write": write}
@@ -212,7 +252,7 @@ class World:
         self.stack.services["gateway"].app._gate.assumptions.clear()  # type: ignore[attr-defined]
 
     def seen_by(self, tenant: Tenant | None, content: str, *, echoed: str, ids: bool = True) -> str:
-        """Whose data an answer holds, as letters: own company, sibling's, of the whole org, and of other tenants (`t`).
+        """Whose data an answer holds, as letters: own company, sibling's, archived one's, of the whole org, and of others (`t`).
 
         What the request said itself (`echoed`) is no disclosure. Without `ids`, other tenants' ids are not looked for.
         """
@@ -224,7 +264,7 @@ class World:
                 seen = found & markers
                 if seen and (other is tenant or ids or any(mark.startswith(_CANARY) for mark in seen)):
                     letters.add(letter if other is tenant else "t")
-        return "".join(letter for letter in "oswt" if letter in letters)
+        return "".join(letter for letter in "osawt" if letter in letters)
 
 
 def bare(identifier: str) -> str:
@@ -257,7 +297,7 @@ async def made_world(migrated: MigratedDatabase, say: Callable[[str], None] = la
         stack.push_async_callback(maker.closing)
         world = World(house, admin, provider, Providers(house.network), maker.app)
         for name in "SABC":
-            await _found(world, name, ("own", "sibling") if name == "A" else ("own",))
+            await _found(world, name, ("archived", "own", "sibling") if name == "A" else ("own",))
         say("four organizations")
         await _do_business(world, say)
         for tenant in world.tenants.values():
@@ -276,6 +316,7 @@ async def made_world(migrated: MigratedDatabase, say: Callable[[str], None] = la
         )
         assert response.status_code == 200, response.text
         await house.settle()
+        await world.archive()
         # Another replica, that has not remembered S as it was.
         house.services["gateway"] = house.new_gateway()
         closing = house.services["gateway"].closing
@@ -388,6 +429,9 @@ async def _people(world: World, tenant: Tenant) -> None:
     await key("manager", "company_manager", ("own",))
     await key("viewer", "company_viewer", ("own",))
     await key("peer", "company_manager", ("sibling" if "sibling" in tenant.places else "own",))
+    gone = "archived" if "archived" in tenant.places else "own"
+    await key("left", "company_manager", (gone,))
+    await key("both", "company_manager", ("own", *({gone} - {"own"})))
     await key("scheduler", "scheduler")
     of_admins = PERMISSIONS[Role.ORG_ADMIN]
     await key("reading", "org_admin", scopes=sorted(one for one in of_admins if one.endswith(":read")))
@@ -402,6 +446,7 @@ async def _people(world: World, tenant: Tenant) -> None:
         parse_public_id("key", expired["id"]),
     )
     await person("viewing-person", "company_viewer", ("own",))
+    await person("left-person", "company_viewer", (gone,))
     await person("admin-person", "org_admin")
     suspended = await person("suspended-person", "org_admin")
     await world.made("PATCH", f"/v1/users/{suspended}", tenant, {"status": "suspended"})

@@ -20,6 +20,7 @@ from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import Event, registry, seal
 from libs.contracts.events import (
+    CompanyArchivedV1,
     OrganizationResumedV1,
     OrganizationSuspendedV1,
     ProviderAccountChangedV1,
@@ -157,6 +158,7 @@ def _xor(keys: Iterable[str]) -> str:
 QUEUES = {
     OrganizationSuspendedV1.routing_key: "reconciliation.tenants",
     OrganizationResumedV1.routing_key: "reconciliation.tenants",
+    CompanyArchivedV1.routing_key: "reconciliation.tenants",
     ProviderAccountChangedV1.routing_key: "reconciliation.accounts",
     SnapshotCapturedV1.routing_key: "reconciliation.snapshots",
     SyncCompletedV1.routing_key: "reconciliation.syncs",
