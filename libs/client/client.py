@@ -4,47 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-import httpx
+from libs.client.caller import ApiProblem, Json
+from libs.client.changes import Changes, Channel, OperationFailed
 
-Json = dict[str, Any]
-Channel = Literal["email", "linkedin"]
-
-_TIMEOUT_SECONDS = 30.0  # longer than the gateway waits for anyone
-_PAGE = 100
+__all__ = ["ApiProblem", "Json", "OperationFailed", "OutriderClient"]
 
 
-class ApiProblem(Exception):
-    """The API said no. `code` is the word to switch on; `request_id` is what support asks for."""
-
-    def __init__(self, status: int, code: str, detail: str, request_id: str | None) -> None:
-        super().__init__(f"{status} {code}: {detail} ({request_id or 'no request id'})")
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.request_id = request_id
-
-    @property
-    def retryable(self) -> bool:
-        """The same request may well succeed later."""
-        return self.status in (429, 503)
-
-
-class OutriderClient:
+class OutriderClient(Changes):
     """One API key's view. `org` (`org_…`) is for platform keys, which act in an organization only by naming it.
 
     Lists are async iterators over all pages. Every method raises ApiProblem for what the API refuses and httpx's errors
     for what never got an answer. `http` is for tests (an in-process transport) and is then not closed here.
     """
-
-    def __init__(self, base_url: str, key: str, org: str | None = None, http: httpx.AsyncClient | None = None) -> None:
-        self._base_url = base_url.rstrip("/")
-        self._http = http or httpx.AsyncClient(timeout=_TIMEOUT_SECONDS, trust_env=False)
-        self._owns_http = http is None
-        self._headers = {"Authorization": f"Bearer {key}"}
-        if org is not None:
-            self._headers["Outrider-Org"] = org
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,10 +26,6 @@ class OutriderClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    async def close(self) -> None:
-        if self._owns_http:
-            await self._http.aclose()
 
     # Who am I, and who are my tenants
 
@@ -284,54 +253,6 @@ class OutriderClient:
         """`slot` is its start, `2026-07-11T02:00:00Z`; all that a scheduler's key may ask for."""
         return await self._send("PUT", f"/reconciliation-schedules/{schedule_id}/slots/{slot}")
 
-    async def _walk(self, path: str, query: Mapping[str, Any] | None = None) -> AsyncIterator[Json]:
-        query = {"limit": _PAGE, **(query or {})}
-        while True:
-            page = await self._get(path, query)
-            for item in page["data"]:
-                yield item
-            if not page["has_more"]:
-                return
-            query["after"] = page["next_cursor"]
-
-    async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> Json:
-        return await self._send("GET", path, params=_text(query or {}))
-
-    async def _post(self, path: str, body: Json) -> Json:
-        return await self._send("POST", path, json=body)
-
-    async def _send(self, method: str, path: str, **more: Any) -> Json:
-        response = await self._http.request(
-            method, f"{self._base_url}/v1{path}", headers=self._headers, follow_redirects=False, **more
-        )
-        if not response.is_success:
-            raise _problem(response)
-        return dict(response.json()) if response.content else {}
-
 
 def _scoped(filters: Mapping[str, Any], company_id: str | None, all_companies: bool) -> Json:
     return {**filters, "company_id": company_id, "all_companies": all_companies or None}
-
-
-def _text(query: Mapping[str, Any]) -> dict[str, str]:
-    """Without what is None; truth in the API's spelling. `from_` is the parameter `from`, a word that Python keeps."""
-    return {
-        name.rstrip("_"): str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in query.items()
-        if value is not None
-    }
-
-
-def _problem(response: httpx.Response) -> ApiProblem:
-    try:
-        document = response.json()
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        document = {}
-    return ApiProblem(
-        response.status_code,
-        str(document.get("code", "http_error")),
-        str(document.get("detail", response.reason_phrase)),
-        document.get("request_id") or response.headers.get("x-request-id"),
-    )

@@ -199,8 +199,7 @@ async def _exchange(
         status=response.status_code,
         body=bytes(body),
         content_type=response.headers.get("content-type", ""),
-        # A server and the app behind it may each write one; the first is the outer one's.
-        answered_at=_http_date(next(iter(response.headers.get_list("date")), None)),
+        answered_at=answered_at(response.headers),
     )
     if not response.is_success:
         raise _error(answer, retry_after_seconds(response.headers.get("retry-after")), explain, secrets, key_refused_by)
@@ -248,6 +247,12 @@ def _quoted(sentence: str, secrets: Collection[str]) -> str:
     for part in sorted(parts | {quote(part, safe="") for part in parts}, key=len, reverse=True):
         sentence = re.sub(re.escape(part), "***", sentence, flags=re.IGNORECASE)
     return SECRETIVE.sub("***", sentence)[:LONGEST_EXPLANATION]
+
+
+def answered_at(headers: httpx.Headers) -> datetime | None:
+    """The provider's own clock, in whole seconds; None when it does not say."""
+    # A server and the app behind it may each write one; the first is the outer one's.
+    return _http_date(next(iter(headers.get_list("date")), None))
 
 
 def retry_after_seconds(value: str | None) -> float | None:

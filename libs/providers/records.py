@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from libs.providers.sightings import CampaignStatus, LeadSighting
+from libs.providers.sightings import LeadState as LeadState
 
 T = TypeVar("T")
 
@@ -148,6 +149,15 @@ class NewLead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NamedLead:
+    """What a lead is known by: our natural key, and what it is made of, in its one spelling."""
+
+    key: str
+    email: str | None = None
+    profile_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeadsAdded:
     """What became of a batch, in counts, as providers say no more. `refused` is by the provider's reason.
 
@@ -157,19 +167,6 @@ class LeadsAdded:
     added: int
     known: int = 0  # were in the campaign before, and are
     refused: Mapping[str, int] = field(default_factory=dict)
-
-
-class LeadState(StrEnum):
-    """How far a lead is in one campaign."""
-
-    WAITING = "waiting"  # nothing was sent yet
-    ACTIVE = "active"
-    PAUSED = "paused"
-    STOPPED = "stopped"  # by an answer or by hand
-    COMPLETED = "completed"
-    BLOCKED = "blocked"  # bounced, block-listed, unsubscribed
-    FAILED = "failed"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,18 @@ from libs.providers.capabilities import WebhookParsing
 from libs.providers.effects import Effect
 from libs.providers.emailbison import client as emailbison
 from libs.providers.emailbison import effects as emailbison_effects
+from libs.providers.emailbison.leads import name_lead as name_emailbison_lead
 from libs.providers.emailbison.webhooks import EmailBisonWebhooks
 from libs.providers.heyreach import client as heyreach
 from libs.providers.heyreach import effects as heyreach_effects
+from libs.providers.heyreach.leads import name_lead as name_heyreach_lead
 from libs.providers.heyreach.webhooks import HeyReachWebhooks
+from libs.providers.records import NamedLead, NewLead
 from libs.providers.sightings import Channel
 from libs.providers.signing import Signing
 from libs.providers.smartlead import client as smartlead
 from libs.providers.smartlead import effects as smartlead_effects
+from libs.providers.smartlead.leads import name_lead as name_smartlead_lead
 from libs.providers.smartlead.signing import SmartleadSigning
 from libs.providers.smartlead.webhooks import SmartleadWebhooks
 
@@ -44,6 +48,7 @@ class Provider:
     `calls_per_minute`: what one account may ask, by the provider's own rule or what its clients get by with.
     `effects`: for each writing operation that the client offers what can be learnt of one whose answer was lost.
     `lacks`: why a capability (by its name) is not offered, one sentence for each that is not.
+    `name_lead`: by which key, address and profile a lead is known who is added so; for one that may be added.
     `signing`: how its deliveries prove that they are its own; None where its documentation and all that was captured know
     no such thing.
     """
@@ -55,6 +60,7 @@ class Provider:
     make_client: MakeClient
     default_base_url: str
     credential_fields: tuple[str, ...]
+    name_lead: Callable[[NewLead], NamedLead]
     calls_per_minute: int
     needs_base_url: bool = False
     has_clients: bool = False
@@ -103,6 +109,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             webhooks=SmartleadWebhooks(),
             client=smartlead.SmartleadClient,
             make_client=_smartlead_client,
+            name_lead=name_smartlead_lead,
             default_base_url=smartlead.BASE_URL,
             credential_fields=("api_key",),
             calls_per_minute=60,  # sources name 60 to 200; 60 is the lowest
@@ -117,6 +124,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             webhooks=HeyReachWebhooks(),
             client=heyreach.HeyReachClient,
             make_client=_heyreach_client,
+            name_lead=name_heyreach_lead,
             default_base_url=heyreach.BASE_URL,
             credential_fields=("api_key",),
             calls_per_minute=300,
@@ -130,6 +138,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             webhooks=EmailBisonWebhooks(),
             client=emailbison.EmailBisonClient,
             make_client=_emailbison_client,
+            name_lead=name_emailbison_lead,
             default_base_url=emailbison.VENDORS_OWN_URL,
             credential_fields=("api_key",),
             calls_per_minute=3000,

@@ -38,6 +38,20 @@ class CampaignStatus(StrEnum):
     UNKNOWN = "unknown"
 
 
+class LeadState(StrEnum):
+    """How far a lead is in one campaign."""
+
+    WAITING = "waiting"  # nothing was sent yet
+    ACTIVE = "active"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # by an answer or by hand
+    COMPLETED = "completed"
+    BLOCKED = "blocked"  # bounced, block-listed, unsubscribed
+    FAILED = "failed"
+    REMOVED = "removed"  # taken out, and not listed by the provider any more
+    UNKNOWN = "unknown"
+
+
 class Direction(StrEnum):
     OUTBOUND = "outbound"
     INBOUND = "inbound"
@@ -100,8 +114,27 @@ class LeadSighting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentSighting:
+    """Natural key: (`campaign_external_id`, `lead_key`); that a lead is, or was, in a campaign, and how far it is there.
+
+    `external_id` is that of the pair, where the provider has one.
+    """
+
+    campaign_external_id: str
+    lead_key: str
+    seen_at: datetime
+    channel: Channel = Channel.EMAIL
+    external_id: str | None = None
+    state: LeadState | None = None
+    added_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationSighting:
-    """Natural key: `key`; the thread between a lead and us within a campaign (no campaign: an untracked one)."""
+    """Natural key: `key`; the thread between a lead and us within a campaign (no campaign: an untracked one).
+
+    `sender_external_id` is the account of ours that speaks, where the provider needs it named to answer.
+    """
 
     key: str
     lead_key: str
@@ -109,6 +142,7 @@ class ConversationSighting:
     channel: Channel = Channel.EMAIL
     campaign_external_id: str | None = None
     external_id: str | None = None
+    sender_external_id: str | None = None
     subject: str | None = None
     category: str | None = None
     sentiment: str | None = None
@@ -192,6 +226,7 @@ class Reading:
     campaigns: tuple[CampaignSighting, ...] = ()
     steps: tuple[SequenceStepSighting, ...] = ()
     leads: tuple[LeadSighting, ...] = ()
+    enrolments: tuple[EnrolmentSighting, ...] = ()
     conversations: tuple[ConversationSighting, ...] = ()
     messages: tuple[MessageSighting, ...] = ()
     engagements: tuple[EngagementSighting, ...] = ()

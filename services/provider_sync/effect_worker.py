@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 
 import httpx
 
@@ -154,7 +155,8 @@ class EffectWorker(FairWorker[Effect]):
                 if isinstance(error, DependencyDown) and not writes.left and not isinstance(error, KeysUnavailable):
                     raise
                 return _failed(effect, error, writes, provider.effects.get(effect.kind)), _refused(error)
-        return Outcome(state=EffectState.DONE, result=arguments.answer_to_json(effect.kind, answer)), None
+        result = arguments.answer_to_json(effect.kind, answer)
+        return Outcome(state=EffectState.DONE, result=result, answered_at=writes.answered_at), None
 
     async def _found_sent(self, org_id: OrgId, effect: Effect, rules: Rules | None) -> Outcome:
         """Its holder is gone, and may have written until its deadline."""
@@ -173,7 +175,7 @@ class EffectWorker(FairWorker[Effect]):
     ) -> tuple[Outcome, CredentialRefused | None]:
         assert rules.read_back is not None
         try:
-            with self._paying(org_id, effect, provider):
+            with watching() as calls, self._paying(org_id, effect, provider):
                 evidence = await rules.read_back(
                     client, arguments.from_json(effect.kind, effect.arguments), effect.sent_at or now()
                 )
@@ -189,7 +191,7 @@ class EffectWorker(FairWorker[Effect]):
             return Outcome(state=EffectState.UNKNOWN, due_in_seconds=wait, error_code="answer_unknown",
                            error=f"its answer was lost, and a look failed: {error}"), None  # fmt: skip
         made = evidence.external_id if effect.kind in ("create_campaign", "reply") else None
-        return operations.seen(rules, effect, evidence, made), None
+        return replace(operations.seen(rules, effect, evidence, made), answered_at=calls.answered_at), None
 
     @asynccontextmanager
     async def _held(self, org_id: OrgId, effect: Effect) -> AsyncIterator[None]:

@@ -29,7 +29,7 @@ from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.work import UnitOfWork, Units
 from libs.observability import tracing
 from libs.observability.logs import get_logger
-from libs.providers.capabilities import Snapshots, WebhookRegistration, WebhookUpkeep, require
+from libs.providers.capabilities import Campaigns, Pulls, Snapshots, WebhookRegistration, WebhookUpkeep, require
 from libs.providers.registry import Provider
 from services.provider_sync.clients import open_client
 from services.provider_sync.domain.accounts import Account
@@ -121,7 +121,11 @@ class SyncWorker(FairWorker[Job]):
                 await self._keep(org_id, job, lambda work: snapshots.keep(job, account, listed, work))
             else:
                 reading = await pulls.read(job, client, account.provider)
-                await self._keep(org_id, job, lambda work: pulls.keep(job, account, reading, work))
+                again_in = pulls.again_in(job, reading)
+                told = reading if again_in is None else pulls.without_status(reading)
+                await self._keep(
+                    org_id, job, lambda work: pulls.keep(job, account, told, work), again_in_seconds=again_in
+                )
 
     async def _register(self, org_id: OrgId, job: Job) -> None:
         async with self._units.begin(org_id) as work:
@@ -145,7 +149,13 @@ class SyncWorker(FairWorker[Job]):
                 await registration.keep(job, outcome, work)
             if outcome.error is not None:
                 raise outcome.error
-        await self._keep(org_id, job, _nothing)
+        await self._keep(org_id, job, lambda work: self._look_around(account, job, work))
+
+    async def _look_around(self, account: Account, job: Job, work: UnitOfWork) -> None:
+        """Where nothing pulls an account's campaigns later, they are listed once it is open: no webhook tells of drafts."""
+        provider = self._providers[account.provider]
+        if provider.offers(Campaigns) and not provider.offers(Pulls):
+            await JobRepository(work.session).ask_again([pulls.wish_for_campaigns(account, job.cause)])
 
     async def _remove(self, org_id: OrgId, job: Job) -> None:
         """Make the provider forget the URL of an earlier token. To be told twice changes nothing there."""
@@ -197,10 +207,10 @@ class SyncWorker(FairWorker[Job]):
     async def _client(self, job: Job, work: UnitOfWork) -> tuple[Account, object]:
         return await open_client(job.account_id, work, self._sealer, self._providers, self._http)
 
-    async def _keep(self, org_id: OrgId, job: Job, keep: Keep) -> None:
-        """Results, events and the job's end in one transaction."""
+    async def _keep(self, org_id: OrgId, job: Job, keep: Keep, *, again_in_seconds: float | None = None) -> None:
+        """Results, events and the job's end, or when it goes on, in one transaction."""
         async with self._units.begin(org_id) as work:
-            if not await JobRepository(work.session).settle(job):
+            if not await JobRepository(work.session).settle(job, retry_in_seconds=again_in_seconds):
                 raise Superseded
             await keep(work)
 
@@ -283,7 +293,3 @@ async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
         snapshots.tell_nothing(job, reason, work)
     else:
         pulls.tell_end(job, work, "failed", error=reason)
-
-
-async def _nothing(_: UnitOfWork) -> None:
-    """What there was to do was done by the time we looked."""

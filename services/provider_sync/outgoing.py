@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpx
 
 from libs.outbound.transport import GuardedTransport
+from libs.providers.calls import answered_at
 from services.provider_sync.spending import PaidTransport
 
 _CONNECTIONS = 50
@@ -23,10 +25,12 @@ _NOT_DONE = frozenset({400, 401, 404, 405, 409, 422, 429})
 @dataclass(slots=True)
 class Writes:
     """`count`: how many writes were sent and may have landed. `before` is awaited before each, once it is paid; what it
-    raises stops it. `was_refused`: the last of them was, in the provider's own name."""
+    raises stops it. `was_refused`: the last of them was, in the provider's own name. `answered_at`: the provider's clock at
+    its last answer of all, where it said so."""
 
     count: int = 0
     was_refused: bool = False
+    answered_at: datetime | None = None
     before: Callable[[], Awaitable[None]] | None = None
 
     @property
@@ -74,13 +78,19 @@ class _Watched(httpx.AsyncBaseTransport):
             if writes.before is not None:
                 await writes.before()
             writes.count += 1
-            response = await self._network.handle_async_request(request)
+            response = await self._answer(request, writes)
             writes.was_refused = response.status_code in _NOT_DONE or (
                 response.status_code == 403 and "json" in response.headers.get("content-type", "")
             )
             writes.count -= writes.was_refused
             return response
-        return await self._network.handle_async_request(request)
+        return await self._answer(request, writes)
+
+    async def _answer(self, request: httpx.Request, writes: Writes | None) -> httpx.Response:
+        response = await self._network.handle_async_request(request)
+        if writes is not None:
+            writes.answered_at = answered_at(response.headers)
+        return response
 
     async def aclose(self) -> None:
         await self._network.aclose()

@@ -153,11 +153,21 @@ class CampaignOut(BaseModel):
     updated_at: Time
 
 
+class EnrolmentOut(BaseModel):
+    """A campaign that a lead is or was in, as far as anything told of it. `state`: how far it was there at `state_seen_at`
+    (`waiting`, `active`, `paused`, `stopped`, `completed`, `blocked`, `failed`, `removed`, `unknown`); null: nobody said."""
+
+    campaign_id: str
+    state: str | None
+    state_seen_at: str | None
+
+
 class LeadOut(BaseModel):
     """A lead is a person as one account knows them.
 
     `same_person` are the caller's other leads with the same address or LinkedIn profile, as their providers state them
-    (at most 20; names are never compared); `channels` those on which any of all these is written to.
+    (at most 20; names are never compared); `channels` those on which any of all these is written to. `campaigns` are those
+    of the caller's (at most 20).
     """
 
     id: str
@@ -174,11 +184,14 @@ class LeadOut(BaseModel):
     title: str | None
     phone: str | None
     location: str | None
+    campaigns: list[EnrolmentOut]
     created_at: Time
     updated_at: Time
 
 
 class ConversationOut(BaseModel):
+    """`sender_external_id`: the account of ours that speaks, where answers need it (LinkedIn)."""
+
     id: str
     account_id: str
     company_id: str
@@ -188,6 +201,7 @@ class ConversationOut(BaseModel):
     lead_email: str | None
     lead_profile_url: str | None
     external_id: str | None
+    sender_external_id: str | None
     subject: str | None
     category: str | None
     sentiment: str | None

@@ -248,7 +248,7 @@ OF_PEOPLE = tuple(
     re.compile(one)
     for one in (
         r"webhook_ingest\.deliveries\.(body|headers)",  # as they came
-        r"provider_sync\.(campaigns|sequence_steps|leads|conversations|messages|engagements)\.\w+",  # what they say
+        r"provider_sync\.(campaigns|sequence_steps|leads|enrolments|conversations|messages|engagements)\.\w+",  # what they say
         r"analytics\.(facts|campaigns|sequence_steps)\.\w+",  # what they mean
         r"\w+\.(inbox|outbox)\.envelope",  # on the way between these
         r"event (webhook\.received|(campaign|sequence_step|lead|message|engagement)\.recorded)\.v\d",

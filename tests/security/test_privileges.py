@@ -56,7 +56,9 @@ CONDITIONS = {
 }
 # Of leads: whoever may see a row that names the lead (its own policy decides that) may see the lead.
 THROUGH_ROWS = re.compile(
-    r"\(+" + re.escape(ALL_COMPANIES) + r"( OR \(EXISTS \( SELECT 1 FROM (conversations|engagements|messages) (\w) "
+    r"\(+"
+    + re.escape(ALL_COMPANIES)
+    + r"( OR \(EXISTS \( SELECT 1 FROM (conversations|engagements|enrolments|messages) (\w) "
     r"WHERE \(\(\3\.org_id = leads\.org_id\) AND \(\3\.lead_id = leads\.id\)\)\)\)\)?)+\)"
 )
 

@@ -54,7 +54,8 @@ async def test_in_a_company_scope_no_row_goes_to_another_company(filled: Filled,
                 pytest.fail(f"{table}: {moved} rows went to another company")
 
 
-async def test_a_lead_is_seen_through_rows_of_ones_companies_only(filled: Filled, pool: Pool) -> None:
+@pytest.mark.parametrize("through", ["conversations", "engagements", "enrolments"])
+async def test_a_lead_is_seen_through_rows_of_ones_companies_only(filled: Filled, pool: Pool, through: str) -> None:
     by_name = {table.name: table for table in filled if table.schema == "provider_sync"}
     leads = by_name["leads"]
     async with pool("provider_sync").transaction() as transaction:
@@ -64,7 +65,8 @@ async def test_a_lead_is_seen_through_rows_of_ones_companies_only(filled: Filled
         (first, *_) = sorted(ids)
         await session.execute("UPDATE conversations SET lead_id = NULL")
         await session.execute("UPDATE engagements SET lead_id = $1", new_id())
-        await session.execute("UPDATE conversations SET lead_id = $1 WHERE company_id = $2", first, A1)
+        await session.execute("UPDATE enrolments SET lead_id = $1", new_id())
+        await session.execute(f"UPDATE {through} SET lead_id = $1 WHERE company_id = $2", first, A1)
 
         async def seen(scope: CompanyScope) -> set[object]:
             narrow = await transaction.as_tenant(A, scope)

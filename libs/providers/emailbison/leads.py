@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.errors import Unsupported
+from libs.providers.emailbison import keys
 from libs.providers.emailbison.story import lead_sighting
 from libs.providers.emailbison.transport import required
 from libs.providers.emailbison.webhooks import INTERESTED
 from libs.providers.fields import Fields, JsonObject, read_address
-from libs.providers.records import CampaignLead, LeadState, NewLead
+from libs.providers.records import CampaignLead, LeadState, NamedLead, NewLead
 
 _STATES = {
     "never_contacted": LeadState.WAITING,
@@ -58,6 +59,11 @@ def address_of(lead: NewLead) -> str:
     if address is None:
         raise Unsupported("EmailBison adds leads by their e-mail address, and one has none that is whole")
     return address
+
+
+def name_lead(lead: NewLead) -> NamedLead:
+    address = address_of(lead)
+    return NamedLead(key=keys.lead(address), email=address)
 
 
 def variables_of(lead: NewLead) -> dict[str, str]:

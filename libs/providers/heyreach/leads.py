@@ -10,7 +10,7 @@ from libs.providers.fields import Fields, JsonObject, read_address
 from libs.providers.heyreach import keys
 from libs.providers.heyreach.profiles import profile_url, read_profile
 from libs.providers.heyreach.transport import as_number, required
-from libs.providers.records import CampaignLead, LeadsAdded, LeadState, NewLead
+from libs.providers.records import CampaignLead, LeadsAdded, LeadState, NamedLead, NewLead
 from libs.providers.sightings import LeadSighting
 
 # A stopped lead has no word of its own.
@@ -71,6 +71,11 @@ def read_campaign_lead(row: Fields, answered_at: datetime | None) -> CampaignLea
         added_at=row.moment("creationTime"),
         enrolment_external_id=required(row.identifier("id"), "leads.items[].id"),
     )
+
+
+def name_lead(lead: NewLead) -> NamedLead:
+    profile = read_profile(lead.profile_url or "") or ""
+    return NamedLead(key=keys.lead(profile), profile_url=profile_url(profile))
 
 
 def lead_to_write(lead: NewLead) -> JsonObject:

@@ -222,6 +222,7 @@ def _message(event_type: str, fields: Fields) -> Reading:
         channel=Channel.LINKEDIN,
         campaign_external_id=told.campaign,
         external_id=conversation_id,
+        sender_external_id=told.sender,
     )
     return told.reading(conversations=[conversation], messages=messages.values())
 

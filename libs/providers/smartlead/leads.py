@@ -7,7 +7,7 @@ from datetime import datetime
 
 from libs.errors import ContractViolated, Unsupported
 from libs.providers.fields import Fields, JsonObject
-from libs.providers.records import LeadsAdded, LeadState, NewLead
+from libs.providers.records import LeadsAdded, LeadState, NamedLead, NewLead
 from libs.providers.sightings import LeadSighting
 from libs.providers.smartlead import keys
 from libs.providers.smartlead.transport import count
@@ -68,6 +68,11 @@ def read_lead(fields: Fields, lead_id: str | None, address: str, seen_at: dateti
         phone=fields.filled("phone_number"),
         location=fields.filled("location"),
     )
+
+
+def name_lead(lead: NewLead) -> NamedLead:
+    address = (lead.email or "").strip().lower()
+    return NamedLead(key=keys.lead(address), email=address)
 
 
 def lead_to_write(lead: NewLead) -> JsonObject:

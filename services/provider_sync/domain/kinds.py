@@ -54,6 +54,12 @@ LEAD = Kind(
     derived=(Field("profile"),),
     has_company=False,
 )
+ENROLMENT = Kind(
+    name="enrolment",
+    table="enrolments",
+    identity=(Field("key"), Field("channel"), Field("campaign_id", "uuid"), Field("lead_id", "uuid")),
+    fields=(Field("external_id"), Field("state"), Field("added_at", "timestamptz")),
+)
 CONVERSATION = Kind(
     name="conversation",
     table="conversations",
@@ -61,7 +67,7 @@ CONVERSATION = Kind(
     fields=(
         Field("lead_id", "uuid"),
         Field("campaign_id", "uuid", told=True),
-        *_texts("external_id subject category sentiment"),
+        *_texts("external_id sender_external_id subject category sentiment"),
         Field("last_activity_at", "timestamptz"),
         Field("last_direction"),
     ),
@@ -100,4 +106,4 @@ ENGAGEMENT = Kind(
 )
 
 # Parents first. All writers take rows in this order, and by id within a kind, so that they wait and never deadlock.
-KINDS = (CAMPAIGN, STEP, LEAD, CONVERSATION, MESSAGE, ENGAGEMENT)
+KINDS = (CAMPAIGN, STEP, LEAD, ENROLMENT, CONVERSATION, MESSAGE, ENGAGEMENT)

@@ -69,7 +69,8 @@ class Effect:
 class Outcome:
     """What becomes of an effect. `due_in_seconds` None: nothing more is done about it by itself.
 
-    `free`: nothing that has to do with this effect stopped it, so the attempt does not count.
+    `free`: nothing that has to do with this effect stopped it, so the attempt does not count. `answered_at` is the provider's
+    clock when it answered, None when it did not say.
     """
 
     state: EffectState
@@ -79,6 +80,7 @@ class Outcome:
     error_code: str | None = None
     error: str | None = None
     free: bool = False
+    answered_at: datetime | None = None
 
 
 def retry_delay(attempts: int, jitter: float) -> float | None:

@@ -13,6 +13,7 @@ from libs.providers.sightings import (
     CampaignSighting,
     ConversationSighting,
     EngagementSighting,
+    EnrolmentSighting,
     LeadSighting,
     MessageSighting,
     Reading,
@@ -21,7 +22,17 @@ from libs.providers.sightings import (
 )
 from services.provider_sync.domain import merging
 from services.provider_sync.domain.accounts import Account
-from services.provider_sync.domain.kinds import CAMPAIGN, CONVERSATION, ENGAGEMENT, KINDS, LEAD, MESSAGE, STEP, Kind
+from services.provider_sync.domain.kinds import (
+    CAMPAIGN,
+    CONVERSATION,
+    ENGAGEMENT,
+    ENROLMENT,
+    KINDS,
+    LEAD,
+    MESSAGE,
+    STEP,
+    Kind,
+)
 from services.provider_sync.domain.merging import State, Stated, Value
 
 
@@ -63,6 +74,8 @@ def gather(told: Iterable[Told]) -> Stating:
             reader.step(step)
         for lead in one.reading.leads:
             reader.lead(lead)
+        for enrolment in one.reading.enrolments:
+            reader.enrolment(enrolment)
         for conversation in one.reading.conversations:
             reader.conversation(conversation)
         for message in one.reading.messages:
@@ -108,12 +121,21 @@ class _Reader:
         )
         self._lead(seen.key, fields)
 
+    def enrolment(self, seen: EnrolmentSighting) -> None:
+        key = f"{seen.campaign_external_id}:{seen.lead_key}"
+        identity = (
+            key, self._account.channel, self._campaign_of(seen.campaign_external_id), self._lead(seen.lead_key),
+        )  # fmt: skip
+        fields = self._fields(seen.seen_at, external_id=seen.external_id, state=seen.state, added_at=seen.added_at)
+        self._add(ENROLMENT, key, identity, fields)
+
     def conversation(self, seen: ConversationSighting) -> None:
         fields = self._fields(
             seen.seen_at,
             lead_id=self._lead(seen.lead_key),
             campaign_id=self._campaign(seen.campaign_external_id),
             external_id=seen.external_id,
+            sender_external_id=seen.sender_external_id,
             subject=seen.subject,
             category=seen.category,
             sentiment=seen.sentiment,

@@ -12,15 +12,15 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.events import OperationChangedV1
 from libs.ids import CompanyId, entity_id, public_id
 from libs.messaging.work import UnitOfWork
-from libs.providers.capabilities import CampaignPulls, Pulls
+from libs.providers.capabilities import CampaignPulls, Inbox, Pulls
 from libs.providers.registry import Provider
-from libs.providers.sightings import CampaignSighting, CampaignStatus, Channel, Reading, Source
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import JobKind, Wish
 from services.provider_sync.domain.kinds import CAMPAIGN, MESSAGE
 from services.provider_sync.domain.operations import Effect, EffectState, Outcome
 from services.provider_sync.domain.statements import Told
 from services.provider_sync.handlers.facts import record
+from services.provider_sync.handlers.outcomes import FOLLOWS, as_of, proven
 from services.provider_sync.repository.effects import EffectRepository
 from services.provider_sync.repository.jobs import JobRepository
 from services.provider_sync.repository.operations import OperationRepository
@@ -66,7 +66,7 @@ async def settle(
             await operations.add_result(effect.operation_id, result)
     cause = await tell_if_changed(effect.operation_id, work)
     if outcome.state is EffectState.DONE and account is not None and provider is not None:
-        await _follow(effect, outcome.result, account, provider, work, cause)
+        await _follow(effect, outcome, account, provider, work, cause)
     return True
 
 
@@ -101,37 +101,51 @@ def _result(effect: Effect, answer: Any, account: Account, before: Mapping[str, 
 
 
 async def _follow(
-    effect: Effect, answer: Any, account: Account, provider: Provider, work: UnitOfWork, cause: Envelope | None
+    effect: Effect, outcome: Outcome, account: Account, provider: Provider, work: UnitOfWork, cause: Envelope | None
 ) -> None:
-    """Let the model follow: a new campaign is there at once, and what was changed is read back."""
-    campaign = effect.arguments.get("campaign_external_id")
-    if effect.kind == "create_campaign" and isinstance(answer, str):
-        campaign = answer
-        made = CampaignSighting(
-            external_id=answer,
-            seen_at=now(),
-            channel=Channel(account.channel),
-            name=effect.arguments["name"],
-            status=CampaignStatus.DRAFT,
-            client_external_id=effect.arguments.get("client_external_id"),
-        )
-        reading = Reading(event_type=effect.kind, campaigns=(made,))
-        await record([Told(account, reading, Source.PULL, cause)], work)
-    lead_key, delay = None, _CAMPAIGN_FOLLOWS_SECONDS
+    """Let the model follow: what the outcome proves is there at once, and what was changed is read back."""
+    told = proven(effect, outcome, account, provider, as_of(outcome.answered_at, now()))
+    await record([Told(account, reading, source, cause) for reading, source in told], work)
+    wish = None if cause is None else _look_again(effect, outcome.result, account, provider, cause)
+    if wish is not None:
+        await JobRepository(work.session).ask_again([wish])
+
+
+def _look_again(effect: Effect, answer: Any, account: Account, provider: Provider, cause: Envelope) -> Wish | None:
+    """None where there is nothing to read back, or nowhere."""
     if effect.kind == "reply":
-        conversation = effect.arguments["conversation"]
-        campaign, lead_key = conversation["campaign_external_id"], conversation["lead"]["key"]
-        delay = _ANSWER_FOLLOWS_SECONDS
-    elif effect.kind not in _OF_CAMPAIGN:
-        return
-    if campaign is None or cause is None or not provider.offers(CampaignPulls if lead_key is None else Pulls):
-        return
-    wish = Wish(
+        return _look_for_answer(effect, account, provider, cause)
+    made = answer if effect.kind == "create_campaign" else effect.arguments.get("campaign_external_id")
+    if effect.kind not in _OF_CAMPAIGN or not isinstance(made, str) or not provider.offers(CampaignPulls):
+        return None
+    follows = [status.value for status in FOLLOWS.get(effect.kind, ())]
+    return Wish(
         account_id=account.id,
         kind=JobKind.READ_BACK,
-        key=f"read_back:{account.id}:{campaign}:{lead_key or ''}",
-        payload={"campaign_external_id": campaign, "lead_key": lead_key, "reason": effect.kind},
+        key=f"read_back:{account.id}:{made}:",
+        payload={"campaign_external_id": made, "lead_key": None, "reason": effect.kind, "follows": follows},
         cause=cause,
-        due_in_seconds=delay,
+        due_in_seconds=_CAMPAIGN_FOLLOWS_SECONDS,
     )
-    await JobRepository(work.session).ask_again([wish])
+
+
+def _look_for_answer(effect: Effect, account: Account, provider: Provider, cause: Envelope) -> Wish | None:
+    """Where messages can be pulled with their campaign and step, so; elsewhere as the inbox shows them."""
+    conversation = effect.arguments["conversation"]
+    campaign, lead_key = conversation["campaign_external_id"], conversation["lead"]["key"]
+    payload: dict[str, Any] = {"campaign_external_id": campaign, "lead_key": lead_key, "reason": effect.kind}
+    if provider.offers(Pulls) and campaign is not None:
+        key = f"read_back:{account.id}:{campaign}:{lead_key}"
+    elif provider.offers(Inbox):
+        key = f"read_back:{account.id}:answer:{effect.id}"
+        payload |= {"conversation": conversation, "written": effect.arguments["answer"]["text"]}
+    else:
+        return None
+    return Wish(
+        account_id=account.id,
+        kind=JobKind.READ_BACK,
+        key=key,
+        payload=payload,
+        cause=cause,
+        due_in_seconds=_ANSWER_FOLLOWS_SECONDS,
+    )

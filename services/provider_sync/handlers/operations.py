@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -148,6 +149,7 @@ class Operations:
             lead=LeadRef(key=row["lead_key"], external_id=row["lead_external_id"]),
             campaign_external_id=row["campaign_external_id"],
             external_id=row["external_id"],
+            sender_external_id=row["sender_external_id"],
         )
         target = Target(row["account_id"], row["company_id"], public_id("cnv", row["id"]))
         account = await self._account(asking, target.account_id)
@@ -176,6 +178,8 @@ class Operations:
         provider = self._providers[account.provider]
         _check_offered(provider, kind)
         arguments = neutral.to_json(kind, wanted)
+        parts = self._parts(kind, arguments, account, provider)
+        await _check_wish(provider, account, kind, parts)
         said = [kind, target.public_id, str(target.company_id), arguments]
         asked = Wanted(
             account_id=target.account_id,
@@ -183,7 +187,7 @@ class Operations:
             kind=kind,
             target=target.public_id,
             arguments=arguments,
-            parts=self._parts(kind, arguments, account, provider),
+            parts=parts,
             idempotency_key=asking.key,
             fingerprint=hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest(),
         )
@@ -208,9 +212,7 @@ class Operations:
         """What is too much for one call is several effects."""
         if kind != "add_leads":
             return [arguments]
-        # A client that makes no call needs no credentials.
-        nobody = dict.fromkeys(provider.credential_fields, "none")
-        client = provider.make_client(nobody, account.base_url, self._http)
+        client = _nobody(provider, account, self._http)
         size, leads = provider.require(client, LeadAdding).largest_batch_of_leads(), arguments["leads"]  # type: ignore[type-abstract]
         return [{**arguments, "leads": leads[start : start + size]} for start in range(0, len(leads), size)]
 
@@ -286,6 +288,34 @@ def _check_offered(provider: Provider, kind: str) -> None:
     if not provider.offers(capability):
         why = provider.lacks.get(capability.__name__, "the provider offers no such thing")
         raise Unsupported(f"{provider.name} accounts offer no {capability.__name__}: {why}")
+
+
+async def _check_wish(provider: Provider, account: Account, kind: str, parts: Sequence[Mapping[str, Any]]) -> None:
+    """Ask the adapter as the worker will, with nothing at the other end: what it refuses before its first call, it refuses
+    whatever the provider would have said.
+
+    Raises:
+        Unsupported, Invalid: the adapter's own, naming the wish.
+    """
+    async with httpx.AsyncClient(transport=_NoNetwork(), trust_env=False) as http:
+        client = _nobody(provider, account, http)
+        for part in parts:
+            with suppress(_Reached):
+                await getattr(client, kind)(**neutral.from_json(kind, part))
+
+
+class _Reached(Exception):
+    """There would be a call now."""
+
+
+class _NoNetwork(httpx.AsyncBaseTransport):
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise _Reached
+
+
+def _nobody(provider: Provider, account: Account, http: httpx.AsyncClient) -> Any:
+    """A client that makes no call needs no credentials."""
+    return provider.make_client(dict.fromkeys(provider.credential_fields, "none"), account.base_url, http)
 
 
 def _found(prefix: str, row: Any) -> Any:

@@ -24,6 +24,7 @@ from services.provider_sync.schemas import (
     Channel,
     ConversationDetail,
     ConversationOut,
+    EnrolmentOut,
     LeadDetail,
     LeadOut,
     MessageOut,
@@ -179,15 +180,25 @@ async def _leads(shown: ShownRepository, rows: Sequence[asyncpg.Record]) -> list
     others: dict[UUID, list[asyncpg.Record]] = defaultdict(list)
     for other in await shown.same_people(rows, MOST_SHOWN) if rows else ():
         others[other["lead_id"]].append(other)
-    return [_lead(row, others[row["id"]]) for row in rows]
+    enrolled: dict[UUID, list[EnrolmentOut]] = defaultdict(list)
+    for one in await shown.enrolments(rows, MOST_SHOWN) if rows else ():
+        enrolled[one["lead_id"]].append(
+            EnrolmentOut(
+                campaign_id=public_id("cam", one["campaign_id"]),
+                state=one["state"],
+                state_seen_at=one["state_seen_at"] if one["state"] is not None else None,
+            )
+        )
+    return [_lead(row, others[row["id"]], enrolled[row["id"]]) for row in rows]
 
 
-def _lead(row: asyncpg.Record, others: Sequence[asyncpg.Record]) -> LeadOut:
+def _lead(row: asyncpg.Record, others: Sequence[asyncpg.Record], campaigns: list[EnrolmentOut]) -> LeadOut:
     return LeadOut(
         id=public_id("led", row["id"]),
         account_id=public_id("acc", row["account_id"]),
         channels=sorted({row["channel"], *(other["channel"] for other in others)}),
         same_person=[public_id("led", other["id"]) for other in others],
+        campaigns=campaigns,
         **_same(row, "channel external_id email profile_url first_name last_name company_name title phone location"),
         **_same(row, "created_at updated_at"),
     )
@@ -202,7 +213,8 @@ def _conversation(row: asyncpg.Record) -> ConversationOut:
         lead_id=_id("led", row["lead_id"]),
         **_same(
             row,
-            "channel lead_email lead_profile_url external_id subject category sentiment last_activity_at last_direction",
+            "channel lead_email lead_profile_url external_id sender_external_id subject category sentiment "
+            "last_activity_at last_direction",
         ),
     )
 

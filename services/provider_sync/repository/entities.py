@@ -11,11 +11,11 @@ import orjson
 
 from libs.database.engine import TenantSession
 from libs.ids import CompanyId
-from services.provider_sync.domain.kinds import CONVERSATION, ENGAGEMENT, MESSAGE, STEP, Kind
+from services.provider_sync.domain.kinds import CONVERSATION, ENGAGEMENT, ENROLMENT, MESSAGE, STEP, Kind
 from services.provider_sync.domain.merging import Row, State, Version
 from services.provider_sync.repository.entity_sql import sql_of
 
-_CHILDREN = (STEP, CONVERSATION, MESSAGE, ENGAGEMENT)  # of a campaign; leads are the account's
+_CHILDREN = (STEP, ENROLMENT, CONVERSATION, MESSAGE, ENGAGEMENT)  # of a campaign; leads are the account's
 
 
 class EntityRepository:

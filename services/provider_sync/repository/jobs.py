@@ -28,14 +28,17 @@ class JobRepository:
         )
 
     async def ask_again(self, wishes: Sequence[Wish]) -> None:
-        """Keep wishes to be done (once more) from now on: one that is due is not doubled, one that runs runs again."""
+        """Keep wishes to be done (once more) from when they are due: one that is due is not doubled (and waits as long as the
+        new wish wants it to), one that runs runs again."""
         await self._insert(
             wishes,
             """
             DO UPDATE SET wanted = known.wanted + 1, attempts = CASE WHEN known.state = 'running' THEN known.attempts ELSE 0 END,
               state = CASE WHEN known.state = 'running' THEN known.state ELSE 'due' END,
-              due_at = CASE WHEN known.state IN ('due', 'running') THEN known.due_at ELSE now() END,
-              cause = excluded.cause, error = NULL, changed_at = now()
+              due_at = CASE WHEN known.state = 'running' THEN known.due_at
+                WHEN known.state = 'due' AND excluded.due_at <= now() THEN known.due_at
+                WHEN known.state = 'due' THEN greatest(known.due_at, excluded.due_at) ELSE excluded.due_at END,
+              payload = excluded.payload, cause = excluded.cause, error = NULL, changed_at = now()
             """,
         )
 

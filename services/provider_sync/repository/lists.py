@@ -51,7 +51,8 @@ class ShownRepository:
         campaign_id: UUID | None,
         email: str | None,
     ) -> list[asyncpg.Record]:
-        """Newest first. Those of a campaign are those to whom or by whom anything happened in it."""
+        """Newest first. Those of a campaign are those who were put into it, and those to whom or by whom anything
+        happened in it."""
         at, identifier = after or (None, None)
         # In the text only when asked for: behind an OR the planner could not begin with it.
         of_campaign = _LEADS_OF_CAMPAIGN if campaign_id is not None else "$7::uuid IS NULL"
@@ -94,6 +95,31 @@ class ShownRepository:
             [lead["id"] for lead in leads],
             [lead["email"] for lead in leads],
             [lead["profile"] for lead in leads],
+            most,
+        )
+
+    async def enrolments(self, leads: Sequence[asyncpg.Record], most: int) -> list[asyncpg.Record]:
+        """(lead_id, campaign_id, state, state_seen_at) of the campaigns that these leads are in, or anything happened to them
+        in; per lead at most `most`."""
+        return await self._session.fetch(
+            """
+            SELECT one.id AS lead_id, known.campaign_id, n.state, n.versions->'state'->>0 AS state_seen_at
+            FROM unnest($2::uuid[]) AS one (id)
+            CROSS JOIN LATERAL (
+              (SELECT n.campaign_id FROM enrolments n WHERE n.org_id = $1 AND n.lead_id = one.id LIMIT $3)
+              UNION
+              (SELECT c.campaign_id FROM conversations c
+                WHERE c.org_id = $1 AND c.lead_id = one.id AND c.campaign_id IS NOT NULL LIMIT $3)
+              UNION
+              (SELECT e.campaign_id FROM engagements e
+                WHERE e.org_id = $1 AND e.lead_id = one.id AND e.campaign_id IS NOT NULL LIMIT $3)
+              ORDER BY campaign_id LIMIT $3
+            ) AS known
+            LEFT JOIN enrolments n ON n.org_id = $1 AND n.lead_id = one.id AND n.campaign_id = known.campaign_id
+            ORDER BY lead_id, campaign_id
+            """,
+            self._session.org_id,
+            [lead["id"] for lead in leads],
             most,
         )
 
@@ -180,7 +206,8 @@ _CONVERSATION = """
 _LEADS_OF_CAMPAIGN = """l.id IN (
     SELECT c.lead_id FROM conversations c WHERE c.org_id = $1 AND c.campaign_id = $7
     UNION SELECT m.lead_id FROM messages m WHERE m.org_id = $1 AND m.campaign_id = $7
-    UNION SELECT e.lead_id FROM engagements e WHERE e.org_id = $1 AND e.campaign_id = $7)"""
+    UNION SELECT e.lead_id FROM engagements e WHERE e.org_id = $1 AND e.campaign_id = $7
+    UNION SELECT n.lead_id FROM enrolments n WHERE n.org_id = $1 AND n.campaign_id = $7)"""
 
 _CONVERSATIONS_OF_CAMPAIGN = """c.id IN (
     SELECT o.id FROM conversations o WHERE o.org_id = $1 AND o.campaign_id = $6

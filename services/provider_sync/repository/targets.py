@@ -32,7 +32,7 @@ class TargetRepository:
     async def conversation(self, conversation_id: UUID) -> asyncpg.Record | None:
         return await self._session.fetchrow(
             """
-            SELECT c.id, c.account_id, c.company_id, c.key, c.external_id, l.key AS lead_key,
+            SELECT c.id, c.account_id, c.company_id, c.key, c.external_id, c.sender_external_id, l.key AS lead_key,
               l.external_id AS lead_external_id, m.external_id AS campaign_external_id
             FROM conversations c LEFT JOIN leads l ON l.org_id = c.org_id AND l.id = c.lead_id
               LEFT JOIN campaigns m ON m.org_id = c.org_id AND m.id = c.campaign_id

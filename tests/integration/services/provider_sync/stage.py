@@ -37,7 +37,7 @@ from services.provider_sync.sealing import Sealer
 
 SEALER = Sealer(lambda: KeyRing(["5a" * 32]))
 CORPUS = Path(__file__).parents[3] / "contract/providers"
-TABLES = ("campaigns", "sequence_steps", "leads", "conversations", "messages", "engagements")
+TABLES = ("campaigns", "sequence_steps", "leads", "enrolments", "conversations", "messages", "engagements")
 # What tells of the way and not of the state.
 BOOKKEEPING = frozenset({"org_id", "revision", "created_at", "updated_at"})
 
