@@ -95,6 +95,9 @@ class ServiceSettings(BaseSettings):
         1000, validation_alias="OUTRIDER_HTTP_CONNECTIONS", ge=1
     )  # what comes in beyond is answered 503
     ledger_fold_seconds: float = Field(2.0, validation_alias="OUTRIDER_LEDGER_FOLD_SECONDS", gt=0)
+    # How long an event's id is remembered after it was handled: what comes again later is not applied but a dead letter.
+    # Longer than any provider, broker backlog or retry repeats itself.
+    inbox_days: int = Field(30, validation_alias="OUTRIDER_INBOX_DAYS", ge=14)
     context_public_keys: str | None = Field(
         None, validation_alias="OUTRIDER_CONTEXT_PUBLIC_KEYS"
     )  # hex, comma-separated

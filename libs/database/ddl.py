@@ -34,6 +34,15 @@ def _roles() -> tuple[str, str]:
     )
 
 
+def login_of_service() -> str:
+    """The role that the migrated service logs in as."""
+    return _roles()[0]
+
+
+def schema_of_service() -> str:
+    return _context_attributes(op)["service"]  # type: ignore[arg-type]
+
+
 def _context_attributes(operations: Operations) -> dict[str, str]:
     config = operations.get_context().config
     if config is None:

@@ -156,8 +156,10 @@ class Eraser:
             return
         async with self._database.transaction() as transaction:
             session = await transaction.as_tenant(org_id, even_erased=True)
+            # Of a table in parts: of its largest part, for the places below are those of each.
             blocks = await session.fetchval(
-                "SELECT pg_relation_size(to_regclass($1)) / current_setting('block_size')::int",
+                "SELECT greatest(pg_relation_size($1::text::regclass), (SELECT max(pg_relation_size(relid)) "
+                "FROM pg_partition_tree($1::text::regclass))) / current_setting('block_size')::int",
                 f"{self._database.schema}.{table.name}",
             )
         for start in range(0, blocks + 1, _SWEPT_BLOCKS):

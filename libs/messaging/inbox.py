@@ -5,6 +5,9 @@ States: `done`; `due` (at `due_at`); `parked` (waits: for a build that reads its
 `attempts` counts failures that were charged; `takes` counts hand-outs since the last outcome: a row that was taken and
 never answered may be what kills the process, so it is then run alone, and given up after `MAX_TAKES`.
 All functions want the transaction in the dispatch role.
+
+What is done is forgotten by the week (libs.messaging.retention). An event from before the oldest week that nobody knows may
+have been applied long ago, so it is never applied as new: it is dead, `too_old`, and an operator decides.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import orjson
 
 from libs.clock import now, rfc3339
 from libs.contracts.envelope import Envelope
+from libs.errors import PermanentError
 from libs.observability.build import build_id
 from libs.observability.logs import get_logger
 
@@ -33,23 +37,38 @@ LEASE_SECONDS = 60
 MORE_HISTORY = "(CASE WHEN jsonb_array_length({0}history) >= 20 THEN {0}history - 1 ELSE {0}history END) || {1}"
 
 
+class TooOld(PermanentError):
+    """Nobody can tell whether it was applied before: what was done in those days is forgotten."""
+
+    code = "too_old"
+
+    def __init__(self) -> None:
+        super().__init__("it is from before what this consumer remembers, and may have been applied then")
+
+
 @dataclass(frozen=True, slots=True)
 class DueRow:
     event_id: UUID
     envelope: bytes
     attempts: int
     takes: int
+    is_too_old: bool = False
 
 
-async def claim(driver: asyncpg.Connection, schema: str, consumer: str, envelopes: Sequence[Envelope]) -> set[UUID]:
-    """Claim events as done in the transaction of their effects; answers those that nobody had claimed before."""
+async def claim(
+    driver: asyncpg.Connection, schema: str, consumer: str, envelopes: Sequence[Envelope]
+) -> tuple[set[UUID], set[UUID]]:
+    """Claim events as done in the transaction of their effects; answers those that nobody had claimed before.
+
+    And, of these, those that may have been claimed in days that are forgotten: their claim must not be committed.
+    """
     ordered = sorted(envelopes, key=lambda envelope: envelope.id)  # one order for all: crossing claims cannot deadlock
     rows = await driver.fetch(
         f"""
         INSERT INTO {schema}.inbox (consumer, event_id, org_id, type, subject, state)
         SELECT $1, id, org, type, subject, 'done'
         FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[]) AS e(id, org, type, subject)
-        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id
+        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id, {_is_forgotten(schema)} AS is_forgotten
         """,
         consumer,
         [envelope.id for envelope in ordered],
@@ -57,7 +76,12 @@ async def claim(driver: asyncpg.Connection, schema: str, consumer: str, envelope
         [envelope.type for envelope in ordered],
         [envelope.subject for envelope in ordered],
     )
-    return {row["event_id"] for row in rows}
+    return {row["event_id"] for row in rows}, {row["event_id"] for row in rows if row["is_forgotten"]}
+
+
+def _is_forgotten(schema: str) -> str:
+    """Whether a new row fell where weeks that were dropped had been (libs.database.partitions)."""
+    return f"tableoid = '{schema}.inbox_old'::regclass"
 
 
 async def defer(
@@ -74,7 +98,7 @@ async def defer(
         SELECT $1, id, org, type, subject, 'due', now(), envelope, $7
         FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bytea[]) AS e(id, org, type, subject, envelope)
         WHERE NOT EXISTS (SELECT FROM {schema}.org_states s WHERE s.org_id = org AND s.state = 'erased')
-        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id
+        ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id, {_is_forgotten(schema)} AS is_forgotten
         """,
         consumer,
         [envelope.id for envelope in ordered],
@@ -85,6 +109,14 @@ async def defer(
         takes,
     )
     kept = {row["event_id"] for row in rows}
+    if too_old := [row["event_id"] for row in rows if row["is_forgotten"]]:
+        # Whoever takes the row gives it up. What is only open since before its week was dropped has no such mark.
+        await driver.execute(
+            f"UPDATE {schema}.inbox SET error_class = $3 WHERE consumer = $1 AND event_id = ANY($2::uuid[])",
+            consumer,
+            too_old,
+            TooOld.code,
+        )
     if len(kept) < len(ordered):  # known before, or of an erased organization
         await refuse(driver, schema, consumer, [envelope for envelope in ordered if envelope.id not in kept])
     return kept
@@ -133,14 +165,15 @@ async def take(driver: asyncpg.Connection, schema: str, consumer: str, limit: in
         )
         UPDATE {schema}.inbox i SET takes = takes + 1, due_at = now() + $4 * interval '1 second'
         FROM picked WHERE i.consumer = $1 AND i.event_id = picked.event_id
-        RETURNING i.event_id, i.envelope, i.attempts, i.takes
+        RETURNING i.event_id, i.envelope, i.attempts, i.takes,
+          i.error_class IS NOT DISTINCT FROM '{TooOld.code}' AND i.fingerprint IS NULL AS is_too_old
         """,
         consumer,
         limit,
         suspects,
         LEASE_SECONDS,
     )
-    return [DueRow(row["event_id"], row["envelope"], row["attempts"], row["takes"]) for row in rows]
+    return [DueRow(row["event_id"], row["envelope"], row["attempts"], row["takes"], row["is_too_old"]) for row in rows]
 
 
 async def release(driver: asyncpg.Connection, schema: str, consumer: str) -> int:

@@ -24,7 +24,7 @@ from libs.ids import OrgId
 from libs.messaging import groups, inbox, outbox, withholding
 from libs.messaging.consumer import Consumer, error_class
 from libs.messaging.failures import facets_of, fingerprint, frames_of, reason_of
-from libs.messaging.inbox import DueRow
+from libs.messaging.inbox import DueRow, TooOld
 from libs.messaging.ledger import Changes
 from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.wire import UNREADABLE
@@ -42,6 +42,14 @@ class CrashSuspected(PermanentError):
     """Handed out several times and never answered: it may be what kills the process."""
 
     code = "crash"
+
+
+class _Forgotten(Exception):
+    """Of a batch these are from before what is remembered; nothing was done yet."""
+
+    def __init__(self, ids: set[UUID]) -> None:
+        super().__init__(len(ids))
+        self.ids = ids
 
 
 class Processor:
@@ -106,6 +114,8 @@ class Processor:
                 if row.takes > inbox.MAX_TAKES:
                     error = CrashSuspected(f"handed out {inbox.MAX_TAKES} times without an answer")
                     await self._fail(envelope, row, error, 0.0)
+                elif row.is_too_old:
+                    await self._fail(envelope, row, TooOld(), 0.0)
                 else:
                     held.append((envelope, row))
             if held:
@@ -140,6 +150,14 @@ class Processor:
                 raise
             except OrganizationErased as error:
                 batch = await self._refuse(batch, error.org_id)
+                if batch:
+                    await self._apply(batch)
+                return
+            except _Forgotten as forgotten:
+                for event, row in batch:
+                    if event.envelope.id in forgotten.ids:
+                        await self._fail(event.envelope, row, TooOld(), time.monotonic() - started)
+                batch = [one for one in batch if one[0].envelope.id not in forgotten.ids]
                 if batch:
                     await self._apply(batch)
                 return
@@ -183,9 +201,12 @@ class Processor:
                 held = [row for _, row in batch if row is not None]
                 ours: set[UUID] = set()
                 if fresh:
-                    ours |= await inbox.claim(
+                    claimed, forgotten = await inbox.claim(
                         transaction.driver, schema, self.queue, [event.envelope for event in fresh]
                     )
+                    if forgotten:
+                        raise _Forgotten(forgotten)
+                    ours |= claimed
                 if held:
                     ours |= await inbox.finish(transaction.driver, schema, self.queue, held)
                 changes = Changes()

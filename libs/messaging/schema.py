@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from libs.database.ddl import dispatch_table_v1, org_states_v1, run, tenant_functions_v1
+from libs.database.partitions import partition_functions_v1, partitioned_v1
 
 
 def messaging_tables_v1() -> None:
@@ -70,4 +73,17 @@ def messaging_tables_v2() -> None:
         CREATE INDEX inbox_suspended ON inbox (consumer, org_id)
           WHERE state = 'parked' AND error_class = 'organization_suspended';
         """
+    )
+
+
+def messaging_tables_v3() -> None:
+    """The inbox is cut into weeks: what is done is forgotten by the week, what is open is not."""
+    partition_functions_v1()
+    partitioned_v1(
+        "inbox",
+        "event_id",
+        leading="consumer",
+        is_open="state NOT IN ('done', 'discarded')",
+        closed_since="changed_at",
+        close=partial(dispatch_table_v1, "inbox"),
     )

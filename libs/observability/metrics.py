@@ -14,13 +14,16 @@ from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetr
 from opentelemetry.sdk.resources import Resource
 
 UNACCOUNTED = "unaccounted_messages"
+OLDEST_ROW = "retention_oldest_row_age_seconds"
+OLDEST_ALLOWED = "retention_oldest_row_allowed_seconds"
+OPEN_BEYOND = "retention_open_rows_beyond"
 
 # Name -> (unit, what it says).
 GAUGES = {
-    UNACCOUNTED: (
-        "{message}",
-        "events that were sent and not heard, or heard and not sent, once their minute has settled",
-    ),
+    UNACCOUNTED: ("{message}", "events sent and not heard, or heard and not sent, once their minute has settled"),
+    OLDEST_ROW: ("s", "age of the oldest row of a table that is kept for a while; labels service, table"),
+    OLDEST_ALLOWED: ("s", "the age at which the policy wants that row gone at the latest; labels service, table"),
+    OPEN_BEYOND: ("{row}", "rows that outlive the policy while they are open: dead letters, quarantined deliveries"),
 }
 
 _EXPORT_MS = 15_000

@@ -31,6 +31,7 @@ from libs.messaging.processor import Processor
 from libs.messaging.rabbit import RabbitTransport
 from libs.messaging.relay import Relay
 from libs.messaging.replaying import Replays
+from libs.messaging.retention import Retention, check_horizon
 from libs.messaging.work import Units
 from libs.observability import logs, metrics, tracing
 from libs.observability.logs import get_logger
@@ -161,6 +162,9 @@ class _Host:
         self._loops.append((f"{process} replays", replays.run))
         seconds = part.settings.ledger_fold_seconds
         self._loops.append((f"{process} ledger", lambda: _fold(database, process, seconds)))
+        keep_days = {"inbox": part.settings.inbox_days, **service.keep_days}
+        check_horizon(service.consumers, part.settings.inbox_days)
+        self._loops.append((f"{process} retention", Retention(database, keep_days).run))
         self._loops.append((f"{process} erasure", Eraser(database, process).run))
         self._loops.extend((f"{process} {job.name}", job.run) for job in service.jobs)
         if part.listen:

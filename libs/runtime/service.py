@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from fastapi import FastAPI
@@ -35,7 +35,8 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Service:
     """`name` is the folder's (`provider_sync`). `app` answers HTTP, `closing` is awaited last. Where something stands in front
-    of the routes, `routed` is what it stands in front of. Rows of `effect_tables` lead to calls at providers."""
+    of the routes, `routed` is what it stands in front of. Rows of `effect_tables` lead to calls at providers. `keep_days`: tables
+    cut into weeks, beside the inbox, and for how many days each keeps its rows."""
 
     name: str
     app: ASGIApp
@@ -44,6 +45,7 @@ class Service:
     closing: Callable[[], Awaitable[None]] | None = None
     routed: FastAPI | None = None
     effect_tables: tuple[str, ...] = ()
+    keep_days: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def described(self) -> FastAPI:

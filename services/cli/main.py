@@ -13,13 +13,14 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
-from services.cli import audit, keys
+from services.cli import audit, keys, retention
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(retention.app, name="retention")
 talk = Console(stderr=True)
 
 Broker = Annotated[

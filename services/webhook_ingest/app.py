@@ -43,5 +43,6 @@ def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
         consumers=consumers(),
         jobs=(Job("endpoints", endpoints.run),),
         closing=committer.close,
+        keep_days={"deliveries": settings.delivery_days},
         routed=app,
     )

@@ -17,6 +17,8 @@ class WebhookIngestSettings(ServiceSettings):
     # Deliveries that wait for their commit; beyond either bound the door answers 503. One org may hold half of each.
     max_pending: int = Field(10_000, ge=2)
     max_pending_bytes: int = Field(128 * 1024 * 1024, ge=4 * 1024 * 1024)
+    # How long a delivery is kept with its bytes; a quarantined one for as long as it is quarantined.
+    delivery_days: int = Field(90, ge=14)
     # Addresses or CIDR blocks, comma-separated, of the proxies in front of the door. X-Forwarded-For counts from them only.
     trusted_proxies: str = ""
 

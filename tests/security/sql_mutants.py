@@ -185,7 +185,7 @@ def _of_schema(service: str) -> list[SqlMutant]:
         mutant(
             "forgotten table",
             "a child without policies",
-            f"CREATE TABLE {service}.child () INHERITS ({service}.inbox)",
+            f"CREATE TABLE {service}.child () INHERITS ({service}.outbox)",
             f"GRANT SELECT ON {service}.child TO {login}",
         ),
         mutant(

@@ -53,6 +53,19 @@ DEFINERS = {
     "webhook_ingest.door_endpoints_v2(timestamp with time zone)": ({"endpoints"}, "a token says whose it is"),
 }
 
+# Tables that are cut into weeks. Their keeper makes weeks ahead and drops old ones; beside it stands what tells how far that is.
+# They read no column but the key, and let out moments and counts of all orgs together.
+CUT = [*(f"{service}.inbox" for service in SERVICES), "webhook_ingest.deliveries"]
+KEEPERS = {
+    **{f"{table}_partitions_v1(integer)": ("plpgsql", "v", ["made", "dropped", "waiting"]) for table in CUT},
+    **{f"{table}_kept_v1()": ("sql", "s", ["oldest", "forgotten_before", "made_until", "still_open"]) for table in CUT},
+}
+# What these call, as the owner; nobody else may.
+OF_KEEPERS = (
+    "id_at_v1(bigint)", "minted_ms_v1(uuid)", "move_partitions_v1(text,text,text,timestamp with time zone,integer)",
+    "oldest_kept_v1(text,text,text)", "partitions_of_v1(text)",
+)  # fmt: skip
+
 # What policies call. They run as the caller and read settings only.
 OF_POLICIES = ("app_all_companies()", "app_company_ids()", "app_org_id()")
 
@@ -64,16 +77,48 @@ async def test_all_functions_are_known(admin: asyncpg.Connection) -> None:
         [*SERVICES, "public"],
     )
 
-    assert {row["name"] for row in rows if row["definer"]} == set(DEFINERS)
+    assert {row["name"] for row in rows if row["definer"]} == {*DEFINERS, *KEEPERS}
     assert {row["name"] for row in rows if not row["definer"]} == {
-        f"{service}.{name}" for service in SERVICES for name in OF_POLICIES
+        f"{service}.{name}" for service in SERVICES for name in (*OF_POLICIES, *OF_KEEPERS)
     }
+
+
+@pytest.mark.parametrize("name", KEEPERS)
+async def test_a_keeper_is_the_owners_and_told_nothing_but_how_long(
+    admin: asyncpg.Connection, full: MigratedDatabase, name: str
+) -> None:
+    row = await _function(admin, name)
+    schema = name.split(".")[0]
+
+    assert (row["language"], row["provolatile"], row["columns"]) == KEEPERS[name]
+    assert row["is_owners"]
+    assert row["proconfig"] == [f"search_path={schema}, pg_temp"]
+    assert row["callers"] == [login_role(full.template, schema)]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_what_keepers_call_is_called_by_nobody_else(admin: asyncpg.Connection, service: str) -> None:
+    for name in OF_KEEPERS:
+        row = await _function(admin, f"{service}.{name}")
+        assert (row["is_owners"], row["callers"]) == (True, []), name
 
 
 @pytest.mark.parametrize("name", DEFINERS)
 async def test_a_function_that_sees_more_only_reads_and_lets_out_ids_and_hashes(
     admin: asyncpg.Connection, full: MigratedDatabase, name: str
 ) -> None:
+    row = await _function(admin, name)
+    schema = name.split(".")[0]
+
+    assert (row["prokind"], row["language"], row["provolatile"]) == ("f", "sql", "s"), "a look-up changes nothing"
+    assert row["is_owners"]
+    assert row["proconfig"] == [f"search_path={schema}, pg_temp"]
+    assert row["callers"] == [login_role(full.template, schema)]
+    assert set(row["columns"]) <= IDS | HASHES | JUDGED_BY
+    assert row["columns"] or row["type"] == "uuid"
+
+
+async def _function(admin: asyncpg.Connection, name: str) -> asyncpg.Record:
     row = await admin.fetchrow(
         """
         SELECT p.prokind::text, l.lanname::text AS language, p.provolatile::text, p.proconfig,
@@ -88,14 +133,7 @@ async def test_a_function_that_sees_more_only_reads_and_lets_out_ids_and_hashes(
         name,
     )
     assert row is not None
-    schema = name.split(".")[0]
-
-    assert (row["prokind"], row["language"], row["provolatile"]) == ("f", "sql", "s"), "a look-up changes nothing"
-    assert row["is_owners"]
-    assert row["proconfig"] == [f"search_path={schema}, pg_temp"]
-    assert row["callers"] == [login_role(full.template, schema)]
-    assert set(row["columns"]) <= IDS | HASHES | JUDGED_BY
-    assert row["columns"] or row["type"] == "uuid"
+    return row
 
 
 async def test_the_owner_may_read_what_its_functions_read(admin: asyncpg.Connection) -> None:

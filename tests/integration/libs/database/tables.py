@@ -52,7 +52,7 @@ class Table:
 
 
 async def tables(connection: asyncpg.Connection, schemas: Sequence[str] = SERVICES) -> list[Table]:
-    """Every table of the schemas, partitions too, but alembic's own."""
+    """Every table of the schemas but alembic's own; not the parts of one, which nobody has a right on (test_partitions)."""
     rows = await connection.fetch(
         """
         SELECT n.nspname, c.relname, array_agg(a.attname::text) AS names, array_agg(t.typname::text) AS types,
@@ -60,7 +60,7 @@ async def tables(connection: asyncpg.Connection, schemas: Sequence[str] = SERVIC
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         JOIN pg_type t ON t.oid = a.atttypid
-        WHERE c.relkind IN ('r', 'p') AND n.nspname = ANY($1) AND c.relname <> 'alembic_version'
+        WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY($1) AND c.relname <> 'alembic_version'
         GROUP BY 1, 2 ORDER BY 1, 2
         """,
         list(schemas),
@@ -81,6 +81,7 @@ async def let_anything_in(connection: asyncpg.Connection) -> None:
     found = await connection.fetch(
         "SELECT conrelid::regclass::text AS name, conname FROM pg_constraint "
         "WHERE contype IN ('c', 'f') AND connamespace = ANY($1::text[]::regnamespace[]) AND conparentid = 0 "
+        "AND conislocal "
         "ORDER BY contype DESC",
         list(SERVICES),
     )

@@ -8,14 +8,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
+from alembic import command
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from libs.contracts.events import OrganizationCreatedV1
 from libs.database import startup
 from libs.database.engine import Database, DatabaseUrl
-from libs.database.migrate import head, migrate
+from libs.database.migrate import _config, head, migrate
 from libs.database.names import SERVICES, STANDALONE, dispatch_role, login_role, process_name
 from libs.ids import OrgId, new_id
 from libs.messaging.work import Units
@@ -146,3 +150,60 @@ async def test_a_new_password_is_set_for_a_role_that_exists(server: Server) -> N
     again = Empty(database.name, database.url, changed).open("gateway")
     await startup.check(again)
     await again.close()
+
+
+async def test_tables_that_are_cut_into_weeks_keep_their_rows(server: Server) -> None:
+    """Of all times, in all states, of two orgs, and such whose ids tell no time; also their indexes keep their names."""
+    empty = await server.empty()
+    await migrate(empty.url, empty.passwords, ["webhook_ingest"])
+    admin = await asyncpg.connect(empty.url)
+    try:
+        names = "SELECT indexname FROM pg_indexes WHERE schemaname = 'webhook_ingest' AND tablename = ANY('{inbox,deliveries}')"
+        after = {row["indexname"] for row in await admin.fetch(names)}
+        await admin.execute("DROP SCHEMA webhook_ingest CASCADE")
+        await _to(empty, admin, "webhook_ingest", "webhook_ingest_0006")
+        assert {row["indexname"] for row in await admin.fetch(names)} == after
+        ids = [UUID(int=1), UUID(int=0x018F << 112 | 7), new_id(), UUID(int=0xFF << 120 | 3)]
+        for org_id in (new_id(), new_id()):
+            for place, id_ in enumerate(ids):
+                other = UUID(int=id_.int ^ (org_id.int & 0xFFFFFFFF))
+                await admin.execute(
+                    "INSERT INTO webhook_ingest.inbox (consumer, event_id, org_id, type, subject, state, envelope) "
+                    "VALUES ('c', $1, $2, 't', 's', $3, '\\x00')",
+                    other, org_id, ("done", "dead", "due", "parked")[place],
+                )  # fmt: skip
+                await admin.execute(
+                    "INSERT INTO webhook_ingest.deliveries (org_id, id, endpoint_id, account_id, provider, received_at, "
+                    "body_sha256, body, event_type, verdict, headers) VALUES ($1, $2, $2, $2, 'p', now(), '', '\\x01', 't', "
+                    "'accepted', '[]')",
+                    org_id, other,
+                )  # fmt: skip
+        queries = [f"SELECT * FROM webhook_ingest.{table} AS t ORDER BY t::text" for table in ("inbox", "deliveries")]
+        before = [await admin.fetch(query) for query in queries]
+
+        await migrate(empty.url, empty.passwords, ["webhook_ingest"])
+
+        assert [len(rows) for rows in before] == [8, 8]
+        assert [await admin.fetch(query) for query in queries] == before
+    finally:
+        await admin.close()
+
+
+async def _to(empty: Empty, admin: asyncpg.Connection, service: str, revision: str) -> None:
+    """The service's schema as it was at `revision`."""
+    await admin.execute(f"CREATE SCHEMA {service}")
+    engine = create_async_engine(
+        empty.url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        connect_args={"server_settings": {"search_path": service}},
+    )
+
+    def upgrade(connection: Connection) -> None:
+        config = _config(service)
+        config.attributes["connection"] = connection
+        config.attributes["database"] = empty.name
+        command.upgrade(config, revision)
+
+    async with engine.connect() as connection:
+        await connection.run_sync(upgrade)
+        await connection.commit()
+    await engine.dispose()

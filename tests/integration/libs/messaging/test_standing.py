@@ -202,12 +202,12 @@ async def test_a_tombstone_that_comes_between_claim_and_handler_undoes_the_claim
     org, other = make_org(), make_org()
     claim = inbox.claim
 
-    async def claim_then_erase(*arguments: Any) -> set[UUID]:
-        ours = await claim(*arguments)
+    async def claim_then_erase(*arguments: Any) -> tuple[set[UUID], set[UUID]]:
+        claimed = await claim(*arguments)
         monkeypatch.setattr(inbox, "claim", claim)
         async with Units(waiting.database, "provider-sync").begin(org) as work:
             await set_standing(work.session, "erased", 1)
-        return ours
+        return claimed
 
     monkeypatch.setattr(inbox, "claim", claim_then_erase)
     await waiting.deliver([*await _sealed(org, "gone"), *await _sealed(other, "well")])
