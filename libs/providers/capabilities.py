@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar, runtime_checkable
 
 from libs.errors import Unsupported
+from libs.providers.feeds import Feed, FeedCampaigns, FeedPage
 from libs.providers.records import (
     Answer,
     Campaign,
@@ -92,6 +93,28 @@ class Pulls(CampaignPulls, Protocol):
 
     async def read_messages(self, campaign_external_id: str, lead_keys: Sequence[str]) -> Reading:
         """The messages of these leads in this campaign."""
+        ...
+
+
+@runtime_checkable
+class Feeds(Protocol):
+    """Following all that an account holds, page by page, as sightings with source `pull`. Additive: a row may come twice,
+    and no deletion is read from a row that does not come."""
+
+    def feeds(self) -> Sequence[Feed]:
+        """In the order in which they are to be read."""
+        ...
+
+    async def list_feed_campaigns(self) -> FeedCampaigns: ...
+
+    async def read_feed(
+        self, feed: str, campaign_external_id: str | None, *, since: datetime | None, after: str | None
+    ) -> FeedPage:
+        """One page of what there is since then (None: of all), which may tell older rows too.
+
+        Raises:
+            ListMoved: the pages do not make one list; begin again without `after`.
+        """
         ...
 
 

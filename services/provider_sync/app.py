@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import httpx
 
 from libs.providers.registry import PROVIDERS
@@ -19,6 +21,7 @@ from services.provider_sync.outgoing import guarded, make_http
 from services.provider_sync.routes import account_routes, campaign_routes, inbox_routes, lead_routes
 from services.provider_sync.sealing import Sealer
 from services.provider_sync.settings import ProviderSyncSettings
+from services.provider_sync.sync_worker import SyncRunWorker, SyncSchedule
 
 
 def build(
@@ -65,11 +68,29 @@ def build(
         jobs_at_once=settings.jobs_at_once,
         poll_seconds=settings.poll_seconds,
     )
+    syncs = SyncRunWorker(
+        platform.units,
+        http,
+        sealer,
+        providers=providers,
+        at_once=settings.jobs_at_once,
+        poll_seconds=settings.poll_seconds,
+        full_every=timedelta(seconds=settings.sync_full_every_seconds),
+    )
+    jobs = [Job("sync", worker.run), Job("effects", effects.run), Job("sync_runs", syncs.run)]
+    if settings.sync_every_seconds:
+        schedule = SyncSchedule(
+            platform.units,
+            providers=providers,
+            every_seconds=settings.sync_every_seconds,
+            poll_seconds=min(10.0, settings.sync_every_seconds),
+        )
+        jobs.append(Job("sync_schedule", schedule.run))
     return Service(
         name="provider_sync",
         app=app,
         consumers=consumers(providers, sealer),
-        jobs=(Job("sync", worker.run), Job("effects", effects.run)),
+        jobs=tuple(jobs),
         closing=http.aclose,
         effect_tables=("sync_jobs", "effects"),
     )

@@ -41,9 +41,10 @@ from libs.providers.registry import Provider
 from services.provider_sync.clients import open_client
 from services.provider_sync.domain import operations
 from services.provider_sync.domain.accounts import Account
+from services.provider_sync.domain.jobs import Superseded
 from services.provider_sync.domain.operations import MOST_LOOKS, Effect, EffectState, Outcome, retry_delay
 from services.provider_sync.handlers import account_changes, effects
-from services.provider_sync.jobs import PAUSE_SECONDS, ProviderAway, Superseded
+from services.provider_sync.jobs import PAUSE_SECONDS, ProviderAway
 from services.provider_sync.key_ring import KeysUnavailable
 from services.provider_sync.outgoing import Writes, watching
 from services.provider_sync.repository.effects import EffectRepository, orgs_with_due_effects

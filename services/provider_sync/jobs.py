@@ -14,7 +14,7 @@ from functools import partial
 
 import httpx
 
-from libs.database.engine import OrganizationErased, Transaction
+from libs.database.engine import OrganizationErased, Transaction, is_conflict
 from libs.errors import (
     CredentialRefused,
     DependencyDown,
@@ -33,7 +33,7 @@ from libs.providers.capabilities import Campaigns, Pulls, Snapshots, WebhookRegi
 from libs.providers.registry import Provider
 from services.provider_sync.clients import open_client
 from services.provider_sync.domain.accounts import Account
-from services.provider_sync.domain.jobs import Job, JobKind, retry_delay
+from services.provider_sync.domain.jobs import Job, JobKind, Superseded, retry_delay
 from services.provider_sync.handlers import account_changes, pulls, registration, rotations, snapshots, workspaces
 from services.provider_sync.key_ring import KeysUnavailable
 from services.provider_sync.repository.jobs import JobRepository, orgs_with_due_jobs
@@ -43,6 +43,7 @@ from services.provider_sync.taking import FairWorker
 
 LEASE_SECONDS = 15.0  # the holder renews it three times as often; a job whose holder was killed waits no longer
 _HOLD_SECONDS = LEASE_SECONDS / 3
+CONFLICT_SECONDS = 0.5  # until two transactions that met in a deadlock have surely ended
 PAUSE_SECONDS = 30.0  # until a job that waits for something else looks again, where nobody says how long
 
 log = get_logger()
@@ -54,11 +55,7 @@ class ProviderAway(ProviderUnavailable):
     """The provider answers none of the account's calls: it is left alone for a while."""
 
 
-_NOT_ITS_FAULT = (KeysUnavailable, BudgetSpent, ProviderAway, RateLimited, CredentialRefused)
-
-
-class Superseded(Exception):
-    """Another worker has the job by now."""
+NOT_ITS_FAULT = (KeysUnavailable, BudgetSpent, ProviderAway, RateLimited, CredentialRefused)
 
 
 class SyncWorker(FairWorker[Job]):
@@ -91,14 +88,17 @@ class SyncWorker(FairWorker[Job]):
             try:
                 async with self._held(org_id, job):
                     await self._do(org_id, job)
-            except _NOT_ITS_FAULT as error:
+            except NOT_ITS_FAULT as error:
                 outcome = await self._postpone(org_id, job, error)
             except OrganizationSuspended as error:
-                outcome = await self._postpone(org_id, job, error, now=True)  # nobody takes it before it is resumed
+                outcome = await self._postpone(org_id, job, error, seconds=0.0)  # nobody takes it before it is resumed
             except (DependencyDown, OrganizationErased, Superseded) as error:
                 outcome = f"left: {type(error).__name__}"  # its lease runs out, then somebody takes it again
             except Exception as error:  # noqa: BLE001 - a job must not end without an outcome that can be seen
-                outcome = await self._fail(org_id, job, error)
+                if is_conflict(error):  # of transactions, which has nothing to do with the job
+                    outcome = await self._postpone(org_id, job, error, seconds=CONFLICT_SECONDS)
+                else:
+                    outcome = await self._fail(org_id, job, error)
         log.info("sync_job_ended", job_id=str(job.id), kind=job.kind.value, org_id=str(org_id), outcome=outcome,
                  account_id=str(job.account_id), attempts=job.attempts)  # fmt: skip
 
@@ -214,9 +214,11 @@ class SyncWorker(FairWorker[Job]):
                 raise Superseded
             await keep(work)
 
-    async def _postpone(self, org_id: OrgId, job: Job, error: PlatformError, *, now: bool = False) -> str:
+    async def _postpone(self, org_id: OrgId, job: Job, error: Exception, *, seconds: float | None = None) -> str:
         """What has nothing to do with this job (no key of ours, no budget, an outage) is not charged to it."""
-        delay = (getattr(error, "retry_after_seconds", None) or PAUSE_SECONDS) * random.uniform(1, 1.2) * (not now)
+        if seconds is None:
+            seconds = getattr(error, "retry_after_seconds", None) or PAUSE_SECONDS
+        delay = seconds * random.uniform(1, 1.2)
         log.warning("sync_paused", job_id=str(job.id), kind=job.kind.value, org_id=str(org_id),
                     account_id=str(job.account_id), reason=reason_of(error))  # fmt: skip
         with suppress(DependencyDown, OrganizationErased):

@@ -29,6 +29,10 @@ class ProviderSyncSettings(ServiceSettings):
     allow_loopback: bool = False
     # What one account may ask of its provider, where it is not what the provider's own page says: smartlead=200,heyreach=60
     calls_per_minute: str = ""
+    # How often an account is read without being asked, and how often all of it; 0: only when somebody asks. The first
+    # reading comes so long after the account was opened.
+    sync_every_seconds: float = Field(900, ge=0)
+    sync_full_every_seconds: float = Field(7 * 24 * 3600, gt=0)
     jobs_at_once: int = Field(8, gt=0)
     poll_seconds: float = Field(0.5, gt=0)
 

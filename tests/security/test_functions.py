@@ -48,6 +48,14 @@ DEFINERS = {
         {"effects", "org_states", "accounts", "account_budgets"},
         "workers go from org to org",
     ),
+    "provider_sync.orgs_with_due_syncs_v1(integer)": (
+        {"sync_runs", "org_states", "accounts", "account_budgets"},
+        "workers go from org to org",
+    ),
+    "provider_sync.orgs_to_sync_v1(double precision,text[],text[],integer)": (
+        {"sync_runs", "org_states", "accounts"},
+        "accounts are read by themselves, in all orgs",
+    ),
     "reconciliation.stuck_runs_v1(double precision,integer)": ({"runs"}, "the watch goes over all orgs"),
     "webhook_ingest.door_endpoints(timestamp with time zone)": ({"endpoints"}, "a token says whose it is"),
     "webhook_ingest.door_endpoints_v2(timestamp with time zone)": ({"endpoints"}, "a token says whose it is"),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from libs.errors import Invalid, ProviderUnavailable
 from libs.providers.calls import NotThere
+from libs.providers.feeds import ListMoved
 from libs.providers.fields import Fields
 from libs.providers.heyreach import keys
 from libs.providers.heyreach.leads import (
@@ -48,7 +49,7 @@ class LeadCalls(HeyReachApi):
             rows = _after(page.rows, str(anchor))
         end, total = start + len(page.rows), page.total
         if rows is None or (total is not None and (end > total or (not rows and end < total))):
-            raise ProviderUnavailable(f"campaign {campaign_external_id}: its leads moved while they were listed")
+            raise ListMoved(f"campaign {campaign_external_id}: its leads moved while they were listed")
         items = tuple(read_campaign_lead(row, page.answer.answered_at) for row in rows)
         has_more = bool(rows) and (total is None or end < total)
         return Page(items, f"{end}:{_id(rows[-1])}" if has_more else None)

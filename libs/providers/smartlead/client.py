@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from libs.providers.smartlead.feeds import FeedCalls
 from libs.providers.smartlead.figures import FigureCalls
-from libs.providers.smartlead.pulls import PullCalls
 from libs.providers.smartlead.webhook_calls import REGISTERED_TYPES, WebhookCalls
 
 __all__ = ["BASE_URL", "REGISTERED_TYPES", "SmartleadClient"]
@@ -11,5 +11,5 @@ __all__ = ["BASE_URL", "REGISTERED_TYPES", "SmartleadClient"]
 BASE_URL = "https://server.smartlead.ai/api/v1"
 
 
-class SmartleadClient(PullCalls, WebhookCalls, FigureCalls):
+class SmartleadClient(FeedCalls, WebhookCalls, FigureCalls):
     """One account: one API key. Each part's docstring names the capabilities that it implements."""

@@ -105,12 +105,10 @@ class InboxCalls(LeadCalls):
                 raise ContractViolated("history.history[] has a row without type, time or id")
             messages.append(message)
         steps = {message.key: message.step_number for message in messages if message.step_number is not None}
-        return [_completed(message, address, mailbox, steps) for message in messages], answer
+        return [completed(message, address, mailbox, steps) for message in messages], answer
 
 
-def _completed(
-    message: MessageSighting, address: str, mailbox: str | None, steps: Mapping[str, int]
-) -> MessageSighting:
+def completed(message: MessageSighting, address: str, mailbox: str | None, steps: Mapping[str, int]) -> MessageSighting:
     """With what only the rest of the history tells: a reply has no step, but the e-mail it answers does."""
     if message.direction is Direction.OUTBOUND:
         return replace(message, from_address=message.from_address or mailbox, to_address=message.to_address or address)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from libs.errors import ContractViolated, Invalid, ProviderUnavailable
+from libs.errors import ContractViolated, Invalid
 from libs.providers.calls import NotThere
+from libs.providers.feeds import ListMoved
 from libs.providers.fields import Fields
 from libs.providers.records import CampaignLead, LeadRef, LeadsAdded, LeadState, NewLead, Page
 from libs.providers.sightings import LeadSighting
@@ -50,17 +51,22 @@ class LeadCalls(SmartleadApi):
         Raises:
             ProviderUnavailable: the pages do not make one list; begin again without `after`.
         """
+        return await self._leads_page(campaign_external_id, after, {})
+
+    async def _leads_page(
+        self, campaign_external_id: str, after: str | None, filters: Mapping[str, str]
+    ) -> Page[CampaignLead]:
         offset, anchor = _place(after)
         start = max(0, offset - _OVERLAP)
-        page = await self._roster(campaign_external_id, start)
+        page = await self._roster(campaign_external_id, start, filters)
         rows = page.rows if anchor is None else _after(page.rows, anchor)
         if rows is None:  # rows before it were taken away
             start = max(0, start - _STEP_BACK)
-            page = await self._roster(campaign_external_id, start)
+            page = await self._roster(campaign_external_id, start, filters)
             rows = _after(page.rows, str(anchor))
         end = start + len(page.rows)
         if rows is None or end > page.total or (not rows and end < page.total):
-            raise ProviderUnavailable(f"campaign {campaign_external_id}: its leads moved while they were listed")
+            raise ListMoved(f"campaign {campaign_external_id}: its leads moved while they were listed")
         names = await self._category_names() if any(row.identifier("lead_category_id") for row in rows) else {}
         items = tuple(_campaign_lead(row, names, page.answered_at) for row in rows)
         return Page(items, f"{end}:{_map_id(rows[-1])}" if end < page.total else None)
@@ -181,8 +187,8 @@ class LeadCalls(SmartleadApi):
             raise ContractViolated("lead.email is not the one asked for")
         return KnownLead(required(fields.identifier("id"), "lead.id"), fields, answer.answered_at)
 
-    async def _roster(self, campaign: str, offset: int) -> _Roster:
-        params = {"offset": offset, "limit": ROSTER_PAGE}
+    async def _roster(self, campaign: str, offset: int, filters: Mapping[str, str] = {}) -> _Roster:
+        params: dict[str, str | int] = {**filters, "offset": offset, "limit": ROSTER_PAGE}
         value, answer = await self._call("GET", f"/campaigns/{in_path(campaign)}/leads", params)
         if is_nothing(value):
             raise NotThere(f"there is no campaign {campaign}")
@@ -191,7 +197,7 @@ class LeadCalls(SmartleadApi):
             raise ContractViolated("leads.data or leads.total_leads is missing")
         told = page.identifier("offset")
         if told is not None and told != str(offset):
-            raise ProviderUnavailable(f"campaign {campaign}: another page of leads than the one asked for")
+            raise ListMoved(f"campaign {campaign}: another page of leads than the one asked for")
         return _Roster(page.rows("data"), count(page, "total_leads"), answer.answered_at)
 
     async def _in_roster(self, campaign: str, map_id: str) -> Fields | None:

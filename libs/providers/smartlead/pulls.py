@@ -103,7 +103,7 @@ class PullCalls(CampaignCalls, InboxCalls):
                     else None,
                 ),
             ),
-            steps=tuple(_step(row, campaign_external_id, seen_at) for row in rows),
+            steps=tuple(step_sighting(row, campaign_external_id, seen_at) for row in rows),
         )
 
     async def read_messages(self, campaign_external_id: str, lead_keys: Sequence[str]) -> Reading:
@@ -197,7 +197,7 @@ class _Moved(ProviderUnavailable):
     """Pages that were not cut from one list. Not told to callers apart: for them it is "later may work"."""
 
 
-def _step(row: Fields, campaign: str, seen_at: datetime) -> SequenceStepSighting:
+def step_sighting(row: Fields, campaign: str, seen_at: datetime) -> SequenceStepSighting:
     number = row.step("seq_number")
     if number is None:
         raise ContractViolated("sequences[].seq_number is missing")

@@ -12,6 +12,10 @@ from libs.contracts.envelope import Envelope
 from libs.ids import AccountId
 
 
+class Superseded(Exception):
+    """Another worker has it by now: what this one did is not kept."""
+
+
 class JobKind(StrEnum):
     REGISTER_WEBHOOK = "register_webhook"
     REMOVE_WEBHOOK = "remove_webhook"

@@ -122,6 +122,17 @@ def join(row: Row | None, seen: State) -> Joined:
     return Joined(after, frozenset(changed), moved)
 
 
+def is_news(seen: State, versions: Mapping[str, Version], sources: int) -> bool:
+    """Whether `seen` would change the row of which this is known: another value that wins, or another way of knowing."""
+    if seen.sources & ~sources:
+        return True
+    for name, stated in seen.fields.items():
+        before = versions.get(name)
+        if before is None or (stated.version > before and stated.version.hash != before.hash):
+            return True
+    return False
+
+
 def bit(source: Source) -> int:
     return 1 << _RANKS[source]
 

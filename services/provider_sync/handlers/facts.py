@@ -11,7 +11,7 @@ from libs.ids import AccountId, CompanyId
 from libs.messaging.work import UnitOfWork
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.kinds import CAMPAIGN, KINDS, LEAD, MESSAGE, Kind
-from services.provider_sync.domain.merging import Joined, Row, State, join, provenance, source_of
+from services.provider_sync.domain.merging import Joined, Row, State, is_news, join, provenance, source_of
 from services.provider_sync.domain.people import profile_of
 from services.provider_sync.domain.statements import Stating, Told, gather
 from services.provider_sync.domain.telling import tell
@@ -22,18 +22,21 @@ _COMPANY_AND_SOURCES = frozenset({"company_id", "sources"})
 _STEP_FIELDS = frozenset({"stated_step", "in_reply_to_id"})
 
 
-async def record(told: Sequence[Told], work: UnitOfWork) -> int:
+async def record(told: Sequence[Told], work: UnitOfWork, *, only_news: bool = False) -> int:
     """Keep what the readings state; answers how many entities that changed.
 
     Publishes a `*.recorded` event for each whose facts changed, and nothing for what was known. A campaign that changes
     its company takes all its children along; that it did is told by the campaign's own event.
+
+    `only_news`: where a statement says of an entity what is known of it, not even its newer date is kept. Reading the same
+    list again then writes nothing.
     """
     stating = gather(told)
     accounts = {one.account.id: one.account for one in told}
-    keeper = _Keeper(EntityRepository(work.session), accounts)
+    keeper = _Keeper(EntityRepository(work.session), accounts, only_news=only_news)
     changed = 0
     for kind in KINDS:
-        states = stating.of(kind)
+        states = await keeper.news(kind, stating.of(kind))
         if not states:
             continue
         rows = await keeper.keep(kind, states)
@@ -55,10 +58,18 @@ def _cause(stating: Stating, row: Row) -> Envelope | None:
 class _Keeper:
     """Writes kind after kind; remembers the campaigns' companies for their children."""
 
-    def __init__(self, entities: EntityRepository, accounts: Mapping[AccountId, Account]) -> None:
+    def __init__(self, entities: EntityRepository, accounts: Mapping[AccountId, Account], *, only_news: bool) -> None:
         self._entities = entities
         self._accounts = accounts
+        self._only_news = only_news
         self._companies: dict[UUID, CompanyId] = {}
+
+    async def news(self, kind: Kind, states: Mapping[UUID, State]) -> Mapping[UUID, State]:
+        """Those to be kept. Campaigns always: their children take their companies from them."""
+        if not self._only_news or kind is CAMPAIGN or not states:
+            return states
+        known = await self._entities.known(kind, states.values())
+        return {one: seen for one, seen in states.items() if one not in known or is_news(seen, *known[one])}
 
     async def keep(self, kind: Kind, states: Mapping[UUID, State]) -> dict[UUID, Row]:
         """Merge and write; answers the rows whose facts changed."""
@@ -90,12 +101,15 @@ class _Keeper:
         old = [result for one, result in joined.items() if one in known]
         new = await self._entities.insert(kind, [result.row for one, result in joined.items() if one not in known])
         await self._entities.update(kind, [result.row for result in old if result.changed])
-        await self._entities.touch(kind, [result.row for result in old if result.moved and not result.changed])
+        moved = [result.row for result in old if result.moved and not result.changed]
+        if self._only_news:  # that a pull tells it too is news, that it still does is none
+            moved = [row for row in moved if row.sources != known[row.id].sources]
+        await self._entities.touch(kind, moved)
         if kind is CAMPAIGN:
             self._companies |= {one: _company(result) for one, result in joined.items()}
-            moved = {result.row.id: _company(result) for result in old if "company_id" in result.changed}
-            if moved:
-                await self._entities.relabel(moved)
+            elsewhere = {result.row.id: _company(result) for result in old if "company_id" in result.changed}
+            if elsewhere:
+                await self._entities.relabel(elsewhere)
         return new | known.keys()
 
     def _complete(self, kind: Kind, joined: Joined, before: Row | None) -> Joined:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
 
+from libs.clock import now
 from libs.contracts.events import WebhookReceivedV1
 from libs.errors import ContractViolated, TenantMismatch
-from libs.ids import AccountId
+from libs.ids import AccountId, entity_id
 from libs.messaging.work import UnitOfWork
 from libs.providers.capabilities import CampaignPulls, Pulls
 from libs.providers.registry import Provider
 from libs.providers.sightings import ReadBack, Source
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import JobKind, Wish
+from services.provider_sync.domain.kinds import CAMPAIGN
 from services.provider_sync.domain.statements import Told
 from services.provider_sync.handlers import rotations, workspaces
 from services.provider_sync.handlers.facts import record
 from services.provider_sync.handlers.judging import Judge
 from services.provider_sync.repository.accounts import AccountRepository, EndpointRepository, Heard
+from services.provider_sync.repository.health import CampaignWebhooks
 from services.provider_sync.repository.jobs import JobRepository
 from services.provider_sync.repository.unknown import Count, UnknownWebhookRepository
 from services.provider_sync.sealing import Sealer
@@ -64,6 +69,7 @@ async def apply_webhooks(
         heard.append(Heard(event.endpoint_id, token_id, event.envelope.time, verdict, event.source_listed))
     await record(told, work)
     await JobRepository(work.session).ask_again(wishes)
+    await CampaignWebhooks(work.session).note(_campaigns(told))
     if unknown:
         await UnknownWebhookRepository(work.session).add(unknown)
     # Last: all webhooks of an account meet in this row, and hold it until they commit.
@@ -78,6 +84,21 @@ def _account(accounts: Mapping[AccountId, Account], event: WebhookReceivedV1) ->
     if account.provider != event.provider:
         raise ContractViolated("a webhook came in under another provider than its account's")
     return account
+
+
+def _campaigns(told: Sequence[Told]) -> dict[UUID, datetime]:
+    """Of which campaigns these webhooks tell, and when the last of them came."""
+    found: dict[UUID, datetime] = {}
+    for one in told:
+        reading, at = one.reading, one.cause.time if one.cause is not None else now()
+        named = {campaign.external_id for campaign in reading.campaigns}
+        named |= {message.campaign_external_id or "" for message in reading.messages}
+        named |= {engagement.campaign_external_id or "" for engagement in reading.engagements}
+        named.discard("")
+        for external_id in named:
+            campaign_id = entity_id(one.account.id, CAMPAIGN.name, external_id)
+            found[campaign_id] = max(at, found.get(campaign_id, at))
+    return found
 
 
 def _wish(account: Account, provider: Provider, wish: ReadBack, event: WebhookReceivedV1) -> Wish | None:

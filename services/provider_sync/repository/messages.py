@@ -38,6 +38,19 @@ class HeldMessages:
             for row in rows
         ]
 
+    async def sent_by_sequences(self, conversation_ids: Iterable[UUID], message_ids: Iterable[str]) -> set[str]:
+        """Which of these Message-IDs are those of mails that a sequence sent in these conversations."""
+        rows = await self._session.fetch(
+            """
+            SELECT DISTINCT internet_message_id FROM messages WHERE org_id = $1 AND conversation_id = ANY($2::uuid[])
+              AND internet_message_id = ANY($3::text[]) AND direction = 'outbound' AND manual IS NOT TRUE
+            """,
+            self._session.org_id,
+            sorted(conversation_ids),
+            sorted(message_ids),
+        )
+        return {row["internet_message_id"] for row in rows}
+
     async def companies(self, campaign_ids: Iterable[UUID]) -> dict[UUID, CompanyId]:
         """The companies of those campaigns that we know."""
         rows = await self._session.fetch(

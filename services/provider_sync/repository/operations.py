@@ -162,6 +162,28 @@ class OperationRepository:
             None if worst is None else worst["error"],
         )
 
+    async def follow_run(
+        self, operation_id: UUID, run_id: UUID, shown_id: str, *, state: str, error_code: str | None, error: str | None
+    ) -> asyncpg.Record | None:
+        """Bring an operation that is a reading of an account up to that; the row when that changed its state, else None."""
+        return await self._session.fetchrow(
+            """
+            UPDATE operations o SET state = $4, done = r.feeds_done, total = coalesce(r.feeds_total, 0), error_code = $5,
+              error = $6, revision = o.revision + 1, changed_at = now(),
+              completed_at = CASE WHEN $4 IN ('succeeded', 'failed') THEN now() END,
+              result = jsonb_build_object('sync_run_id', $7::text, 'rows_seen', r.rows_seen, 'rows_changed', r.rows_changed)
+            FROM sync_runs r
+            WHERE o.org_id = $1 AND o.id = $2 AND r.org_id = $1 AND r.id = $3 AND o.state <> $4 RETURNING o.*
+            """,
+            self._session.org_id,
+            operation_id,
+            run_id,
+            state,
+            error_code,
+            error,
+            shown_id,
+        )
+
     async def add_result(self, operation_id: UUID, result: dict[str, object]) -> None:
         """What the provider answered, beside what it answered to other parts."""
         await self._session.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 
 class Refused(Exception):
@@ -84,6 +85,19 @@ def number(query: Mapping[str, str], name: str, *, default: int, least: int = 0,
         raise refusal("query", name, "must be a number")
     check({name: int(text)}, {name: Key(int, least=least, most=most)}, source="query")
     return int(text)
+
+
+def day(query: Mapping[str, str], name: str, *, end: bool = False) -> datetime | None:
+    """The beginning (or the end) of a day of the query, or a moment of it; None when it is not given."""
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise refusal("query", name, "must be a valid date") from None
+    found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+    return found + timedelta(days=1) if end and len(text) == len("2026-07-11") else found
 
 
 def refusal(source: str, name: str, problem: str) -> Refused:

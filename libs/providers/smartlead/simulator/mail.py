@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
+from libs.providers.fields import read_moment
 from libs.providers.simulation.faults import FaultKind, cut
 from libs.providers.smartlead.simulator.model import CATEGORIES, Account, Campaign, Enrolment, Sent
 from libs.providers.smartlead.simulator.payloads import zulu_time
@@ -27,6 +28,8 @@ def statistics(
     limit: int,
     step_number: int | None = None,
     mail_status: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
     fault: FaultKind | None = None,
 ) -> Resource:
     """One row per e-mail of the sequence, in order of time; answers by hand are none of them."""
@@ -38,6 +41,8 @@ def statistics(
         if sent.step is not None
         and (step_number is None or sent.step.number == step_number)
         and (matches is None or matches(sent))
+        and (since is None or sent.at >= since)
+        and (until is None or sent.at < until)
     ]
     pairs.sort(key=lambda pair: (pair[1].at, pair[1].stats_id))
     page = [_statistics_row(enrolment, sent) for enrolment, sent in cut(pairs, offset, limit, fault)]
@@ -113,6 +118,8 @@ def inbox(
     campaigns, clients = filters.get("campaignId"), filters.get("campaignClientId")
     wanted, search = filters.get("leadCategories"), str(filters.get("search") or "").lower()
     only = wanted.get("categoryIdsIn") if isinstance(wanted, dict) else None
+    between = filters.get("replyTimeBetween")
+    first, last = (read_moment(one) for one in between) if isinstance(between, list) else (None, None)
     found = [
         (max(reply.at for reply in enrolment.replies), campaign, enrolment)
         for campaign in account.campaigns
@@ -123,6 +130,7 @@ def inbox(
         and (not isinstance(only, list) or enrolment.category_id in only)
         and (search in enrolment.lead.address or search in enrolment.lead.name.lower())
     ]
+    found = [entry for entry in found if (first is None or entry[0] >= first) and (last is None or entry[0] <= last)]
     found.sort(key=lambda entry: (entry[0], entry[2].map_id), reverse=True)
     return [inbox_row(campaign, enrolment) for _, campaign, enrolment in cut(found, offset, limit, fault)]
 

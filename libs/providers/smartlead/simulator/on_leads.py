@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from libs.providers.fields import read_address
 from libs.providers.smartlead.simulator import people
-from libs.providers.smartlead.simulator.joi import Key, no, number, refusal
+from libs.providers.smartlead.simulator.joi import Key, day, no, number, refusal
 from libs.providers.smartlead.simulator.model import CATEGORIES, WAITING, Lead
 from libs.providers.smartlead.simulator.routing import Call, Route, done, plain, route, success
 
@@ -41,6 +41,7 @@ async def _roster(call: Call) -> object:
         limit=number(call.query, "limit", default=ROSTER_CAP, least=1, most=ROSTER_CAP),
         status=call.query.get("status") or None,
         category_id=int(category) if category else None,
+        created_after=day(call.query, "created_at_gt"),
         fault=call.page_fault,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from libs.providers.smartlead.simulator import mail
-from libs.providers.smartlead.simulator.joi import Key, no, number, refusal
+from libs.providers.smartlead.simulator.joi import Key, day, no, number, refusal
 from libs.providers.smartlead.simulator.resources import Resource
 from libs.providers.smartlead.simulator.routing import Call, Route, plain, route
 
@@ -55,6 +55,8 @@ async def _statistics(call: Call) -> object:
         limit=number(call.query, "limit", default=100, least=1, most=STATISTICS_CAP),
         step_number=number(call.query, "email_sequence_number", default=1, least=1, most=20) if step else None,
         mail_status=status,
+        since=day(call.query, "sent_time_start_date"),
+        until=day(call.query, "sent_time_end_date", end=True),
         fault=call.page_fault,
     )
 

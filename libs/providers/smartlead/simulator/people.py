@@ -28,6 +28,7 @@ def roster(
     limit: int,
     status: str | None = None,
     category_id: int | None = None,
+    created_after: datetime | None = None,
     fault: FaultKind | None = None,
 ) -> Resource:
     rows: list[Resource] = [
@@ -41,6 +42,7 @@ def roster(
         for enrolment in found.enrolments
         if (status is None or enrolment.status == status)
         and (category_id is None or enrolment.category_id == category_id)
+        and (created_after is None or enrolment.created_at > created_after)
     ]
     return {"total_leads": str(len(rows)), "data": cut(rows, offset, limit, fault), "offset": offset, "limit": limit}
 

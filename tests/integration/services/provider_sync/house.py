@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -32,8 +33,10 @@ from services.provider_sync.jobs import SyncWorker
 from services.provider_sync.key_ring import KeyRing
 from services.provider_sync.outgoing import make_http
 from services.provider_sync.repository.accounts import CompanyRepository
+from services.provider_sync.repository.syncs import SyncRepository
 from services.provider_sync.schemas import NewAccount
 from services.provider_sync.sealing import Sealer
+from services.provider_sync.sync_worker import SyncRunWorker
 from tests.integration.services.provider_sync.stage import Stage, processor, told
 
 KEY = "5a" * 32
@@ -74,6 +77,32 @@ class House:
             units, self.http, self.sealer, providers=HURRIED, jobs_at_once=4, poll_seconds=0.01,
             public_webhook_url="https://hooks.example.com/",
         )  # fmt: skip
+
+    def reader(self, **more: Any) -> SyncRunWorker:
+        """A replica's worker that reads accounts."""
+        given: dict[str, Any] = {
+            "providers": HURRIED,
+            "at_once": 4,
+            "poll_seconds": 0.01,
+            "full_every": timedelta(days=7),
+        }
+        return SyncRunWorker(self.units, self.http, self.sealer, **given | more)
+
+    async def ask_to_sync(self, account: Account, *, is_full: bool = False) -> UUID | None:
+        async with self.units.begin(account.org_id) as work:
+            return await SyncRepository(work.session).begin(
+                account.id, account.company_id, reason="request", is_full=is_full
+            )
+
+    async def sync(self, account: Account, *, is_full: bool = False) -> Any:
+        """Read the account; answers the run's row."""
+        run_id = await self.ask_to_sync(account, is_full=is_full)
+        await self.reader().run_due()
+        return await self.run(account, run_id)
+
+    async def run(self, account: Account, run_id: UUID | None) -> Any:
+        async with self.database.tenant_transaction(account.org_id) as session:
+            return await session.fetchrow("SELECT * FROM sync_runs WHERE id = $1", run_id)
 
     async def open_account(self, org_id: OrgId, base_url: str | None = None) -> Account:
         company_id = CompanyId(new_id())
