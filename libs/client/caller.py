@@ -16,12 +16,20 @@ _PAGE = 100
 class ApiProblem(Exception):
     """The API said no. `code` is the word to switch on; `request_id` is what support asks for."""
 
-    def __init__(self, status: int, code: str, detail: str, request_id: str | None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        request_id: str | None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
         super().__init__(f"{status} {code}: {detail} ({request_id or 'no request id'})")
         self.status = status
         self.code = code
         self.detail = detail
         self.request_id = request_id
+        self.retry_after_seconds = retry_after_seconds
 
     @property
     def retryable(self) -> bool:
@@ -94,4 +102,5 @@ def _problem(response: httpx.Response) -> ApiProblem:
         str(document.get("code", "http_error")),
         str(document.get("detail", response.reason_phrase)),
         document.get("request_id") or response.headers.get("x-request-id"),
+        float(after) if (after := response.headers.get("retry-after", "")).isdecimal() else None,
     )

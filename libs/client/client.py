@@ -216,6 +216,14 @@ class OutriderClient(Changes):
         """Judge quarantined deliveries as if they had just come in; 100 at most."""
         return await self._post("/deliveries/releases", {"delivery_ids": list(delivery_ids)})
 
+    async def exports(self) -> Json:
+        """Which tables can be copied, with their columns, and what stays and why."""
+        return await self._get("/exports")
+
+    async def export_page(self, owner: str, table: str, *, after: str | None = None, limit: int = 1000) -> Json:
+        """Rows of a table as they are stored, in the order of its key. A page may be shorter than `limit` and not be the last."""
+        return await self._get(f"/exports/{owner}/{table}", {"after": after, "limit": limit})
+
     async def start_reconciliation(self, account_id: str, **options: Any) -> Json:
         return await self._post("/reconciliations", {"account_id": account_id, **options})
 

@@ -81,6 +81,7 @@ _ADMIN = frozenset(
         "delivery_bodies:read",
         "deliveries:read",  # what the door took in: nobody knows yet whose it is within the org
         "deliveries:release",
+        "exports:read",  # all that the organization has, whatever else is left out of a key's scopes
         "keys:read",
         "keys:write",
         "ledger:read",

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
-from services.cli import audit, keys, retention
+from services.cli import audit, export, keys, retention
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(retention.app, name="retention")
+app.command("export")(export.export)
 talk = Console(stderr=True)
 
 Broker = Annotated[

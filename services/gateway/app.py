@@ -11,6 +11,7 @@ from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from services.gateway.consumers import consumers
 from services.gateway.denials import Denials
+from services.gateway.export_routes import export_routes
 from services.gateway.forwarding import Table
 from services.gateway.front import Front
 from services.gateway.gate import Gate
@@ -47,11 +48,13 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     own = make_app("gateway", ready=platform.database.why_away)
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     own.include_router(lifecycle_routes(gate, platform.units))
-    own.include_router(own_routes(gate, platform.units, peppers, Cursors(peppers.derived("cursors"))))
+    cursors, signer = Cursors(peppers.derived("cursors")), ContextSigner(settings.private_key())
+    own.include_router(own_routes(gate, platform.units, peppers, cursors))
+    own.include_router(export_routes(gate, platform.units, cursors, owners, signer))
     front = Front(
         own,
         gate=gate,
-        signer=ContextSigner(settings.private_key()),
+        signer=signer,
         owners=owners,
         table=Table(),
         denials=Denials(platform.units),

@@ -39,6 +39,8 @@ def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
     )
 
 
+_OWNERS = ("analytics", "provider-sync", "reconciliation", "webhook-ingest")
+
 FORWARDS: tuple[Forward, ...] = (
     Forward("POST", "/v1/provider-accounts", "provider-sync", "accounts:write"),
     Forward("GET", "/v1/provider-accounts", "provider-sync", "accounts:read"),
@@ -83,7 +85,11 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/deliveries", "webhook-ingest", "deliveries:read"),
     Forward("GET", "/v1/deliveries/{id}", "webhook-ingest", "delivery_bodies:read"),
     Forward("POST", "/v1/deliveries/releases", "webhook-ingest", "deliveries:release"),
+    *(Forward("GET", f"/v1/exports/{owner}/{{table}}", owner, "exports:read") for owner in _OWNERS),
 )
+
+# Asked of every owner for one answer of the gateway's own.
+GATHERED = tuple(Forward("GET", "/v1/exports", owner, "exports:read") for owner in _OWNERS)
 
 # What an id may be made of: nothing that a client library or a proxy would rewrite (`..`, `%2f`).
 _ID = "[0-9A-Za-z_-]{1,100}"

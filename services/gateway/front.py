@@ -11,10 +11,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.errors import Invalid, PlatformError
-from libs.observability import tracing
 from libs.observability.logs import get_logger
 from libs.tenancy.context import TenantContext
-from libs.tenancy.signing import HEADER, ContextSigner
+from libs.tenancy.signing import ContextSigner
 from libs.web import problems
 from libs.web.app import REQUEST_ID, RequestEdge
 from libs.web.bodies import declared_length, read_body, read_json
@@ -23,7 +22,7 @@ from services.gateway.domain import split_scope
 from services.gateway.forwarding import PREFIX, Forward, Table
 from services.gateway.gate import Gate
 from services.gateway.notes import begin
-from services.gateway.owners import Answer, Headers, Inner, Owners, UpstreamTimeout, UpstreamUnavailable
+from services.gateway.owners import Answer, Headers, Inner, Owners, UpstreamTimeout, UpstreamUnavailable, signed
 
 log = get_logger()
 
@@ -44,7 +43,6 @@ _PASSED_OUT = frozenset(
 _REFUSED = frozenset({403, 404})
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e]*\Z")
 _REQUEST_ID = REQUEST_ID.encode()
-_CONTEXT = HEADER.encode()
 
 
 class Front:
@@ -124,11 +122,7 @@ class Front:
         asked, query = split_scope(scope["query_string"])
         companies = await self._gate.scope_for(caller, asked, company_filter=forward.company_filter)
         context = TenantContext(caller.principal.name, org_id, companies, caller.permissions)
-        headers = _inward(scope)
-        headers.append((_CONTEXT, self._signer.sign(context, forward.owner).encode()))
-        headers.append((_REQUEST_ID, request_id.encode()))
-        if traceparent := tracing.current_traceparent():
-            headers.append((b"traceparent", traceparent.encode()))
+        headers = _inward(scope) + signed(self._signer, context, forward.owner, request_id)
         body = await read_body(receive, declared_length(scope["headers"]))
         if body:
             read_json(scope["headers"], body)  # judged here once for all owners; they are handed the bytes

@@ -16,12 +16,18 @@ from starlette.types import ASGIApp, Message
 from yarl import URL
 
 from libs.errors import PlatformError, TransientError
+from libs.observability import tracing
+from libs.tenancy.context import TenantContext
+from libs.tenancy.signing import HEADER, ContextSigner
+from libs.web.app import REQUEST_ID
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case, values in ASCII
 
 _CONNECT_SECONDS = 2.0
 _KEEP_ALIVE_SECONDS = 4.0  # uvicorn hangs up after 5: never send on a connection that is just being closed
 _CONNECTIONS_PER_OWNER = 100
+_CONTEXT = HEADER.encode()
+_REQUEST_ID = REQUEST_ID.encode()
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -39,6 +45,14 @@ class Answer(NamedTuple):
     status: int
     headers: Headers
     body: bytes
+
+
+def signed(signer: ContextSigner, context: TenantContext, owner: str, request_id: str) -> Headers:
+    """What an owner is told beside a request: who asks, and to which request and trace of ours it belongs."""
+    headers = [(_CONTEXT, signer.sign(context, owner).encode()), (_REQUEST_ID, request_id.encode())]
+    if traceparent := tracing.current_traceparent():
+        headers.append((b"traceparent", traceparent.encode()))
+    return headers
 
 
 class UpstreamUnavailable(TransientError):

@@ -10,10 +10,12 @@ from libs.providers.registry import PROVIDERS
 from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
+from libs.web.exports import export_routes
 from libs.web.tenant import InnerHop
 from services.provider_sync.consumers import consumers
 from services.provider_sync.effect_worker import EffectWorker
 from services.provider_sync.endpoint_routes import endpoint_routes
+from services.provider_sync.exports import EXPORTS
 from services.provider_sync.handlers.operations import Operations
 from services.provider_sync.jobs import SyncWorker
 from services.provider_sync.operation_routes import campaign_change_routes, operation_routes, reply_routes
@@ -51,6 +53,7 @@ def build(
     app.include_router(campaign_change_routes(hop, operations, channel="linkedin"))
     app.include_router(reply_routes(hop, operations))
     app.include_router(operation_routes(hop))
+    app.include_router(export_routes(hop, cursors, EXPORTS))
     effects = EffectWorker(
         platform.units,
         http,

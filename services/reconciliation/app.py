@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
+from libs.web.exports import export_routes
 from libs.web.tenant import InnerHop
 from services.reconciliation.consumers import consumers
+from services.reconciliation.exports import EXPORTS
 from services.reconciliation.jobs import schedule, watch
 from services.reconciliation.routes import routes, schedule_routes
 from services.reconciliation.settings import ReconciliationSettings
@@ -22,6 +24,7 @@ def build(platform: Platform, settings: ReconciliationSettings) -> Service:
     hop = InnerHop(platform.verifier, platform.units)
     app.include_router(routes(hop, cursors))
     app.include_router(schedule_routes(hop, cursors))
+    app.include_router(export_routes(hop, cursors, EXPORTS))
     watching = partial(
         watch,
         platform.database,

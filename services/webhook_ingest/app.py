@@ -9,11 +9,13 @@ from libs.providers.registry import PROVIDERS
 from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
+from libs.web.exports import export_routes
 from libs.web.tenant import InnerHop
 from services.webhook_ingest import handlers
 from services.webhook_ingest.committer import Committer
 from services.webhook_ingest.consumers import consumers
 from services.webhook_ingest.endpoints import Endpoints
+from services.webhook_ingest.exports import EXPORTS
 from services.webhook_ingest.front import Front
 from services.webhook_ingest.routes import routes
 from services.webhook_ingest.settings import WebhookIngestSettings
@@ -36,7 +38,9 @@ def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
     app = make_app("webhook-ingest", ready=ready)
     # The login's password is the one secret that all replicas share and nobody else knows.
     cursors = Cursors(urlsplit(platform.database.url.url).password or platform.database.url.url)
-    app.include_router(routes(InnerHop(platform.verifier, platform.units), cursors, PROVIDERS))
+    hop = InnerHop(platform.verifier, platform.units)
+    app.include_router(routes(hop, cursors, PROVIDERS))
+    app.include_router(export_routes(hop, cursors, EXPORTS))
     return Service(
         name="webhook_ingest",
         app=Front(app, endpoints=endpoints, committer=committer, providers=PROVIDERS, trusted_proxies=trusted_proxies),

@@ -30,7 +30,7 @@ from services.analytics.app import build as build_analytics
 from services.analytics.settings import AnalyticsSettings
 from services.gateway.app import build as build_gateway
 from services.gateway.domain import Caller, Principal
-from services.gateway.forwarding import FORWARDS
+from services.gateway.forwarding import FORWARDS, GATHERED
 from services.gateway.gate import Gate
 from services.gateway.settings import GatewaySettings
 from services.provider_sync.app import build as build_provider_sync
@@ -49,7 +49,10 @@ PUBLIC = public_key_of(PRIVATE)
 
 # Permissions of the gateway's own routes are named after the first part of the path: read to GET, write to all else.
 OWN = {"api-keys": "keys", "audit-log": "audit"}
-ANSWERED = {"GET /v1/me": ("answered",)}  # from what the gate knows, without a unit of work
+ANSWERED = {
+    "GET /v1/me": ("answered",),  # from what the gate knows, without a unit of work
+    "GET /v1/exports": ("upstream_unavailable",),  # from what owners say, and these here say nothing of it
+}
 IN_NO_ORG = {"POST /v1/organizations", "GET /v1/assumptions"}
 ASKS_NOBODY = re.compile(r"GET /health/")
 
@@ -164,10 +167,10 @@ def shape(route: str) -> str:
 
 
 def inner(process: str) -> dict[str, str]:
-    """Route -> permission, as the gateway's table of forwards has it; the guide in docs/api.md shows the same."""
+    """Route -> permission, as the gateway's tables have it; the guide in docs/api.md shows the same."""
     return {
         shape(f"{forward.method} {forward.path.removeprefix('/v1')}"): forward.permission
-        for forward in FORWARDS
+        for forward in (*FORWARDS, *GATHERED)
         if forward.owner == process
     }
 

@@ -78,7 +78,7 @@ ENDS_AN_ORGANIZATION = frozenset(
     }
 )
 # Of the whole organization: to ask for one company is refused.
-_OF_ALL = "/v1/deliveries"
+_OF_ALL = ("/v1/deliveries", "/v1/exports")
 
 
 class Sound:

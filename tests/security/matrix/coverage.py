@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from services.gateway.forwarding import FORWARDS
+from services.gateway.forwarding import FORWARDS, GATHERED
 from tests.security.matrix import probes
 from tests.security.matrix.principals import GROUPS
 from tests.security.matrix.probes import Probe
@@ -34,6 +34,11 @@ class Operation:
     def changes(self) -> bool:
         return not self.route.startswith("GET ")
 
+    @property
+    def tells(self) -> bool:
+        """It changes nothing, and yet the audit log tells of it."""
+        return probes.TOLD.match(self.route) is not None
+
 
 def operations() -> list[Operation]:
     """All that probes.py knows, in the table's order."""
@@ -44,7 +49,7 @@ def operations() -> list[Operation]:
     ]
     permissions = {
         (forward.owner, _shape(f"{forward.method} {forward.path.removeprefix('/v1')}")): forward.permission
-        for forward in FORWARDS
+        for forward in (*FORWARDS, *GATHERED)
     }
     for process, routes in probes.OWNERS.items():
         for route, asked in routes.items():

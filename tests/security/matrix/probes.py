@@ -112,6 +112,27 @@ def inner_list(*filters: tuple[str, str]) -> list[Probe]:
     return active(plain()) + [probe for parameter, kind in filters for probe in active(by_query(parameter, kind))]
 
 
+def copied(table: str, *, own: bool = False) -> list[Probe]:
+    """The first page of a table; of an owner's also for one company, which is no copy; and of a table that is not handed out."""
+
+    def ways(label: str, query: str, named: str) -> list[Probe]:
+        def probe(relation: str) -> Probe:
+            async def make(world: World) -> Request:
+                company = world.place_of(relation).company
+                return Request(query.format(company=company), (named,))
+
+            return Probe(label if relation == "own" else f"{label} {relation}", relation, make)
+
+        return [probe("own"), probe("suspended")]
+
+    found = ways("-", "limit=1000", table) + ways("no such table", "", "org_states")
+    if own:
+        return found
+    return (
+        found + ways("all", "limit=1000&all_companies=true", table) + ways("one company", "company_id={company}", table)
+    )
+
+
 def active(probes: Sequence[Probe]) -> list[Probe]:
     """Without suspended orgs, of which an owner knows nothing."""
     return [probe for probe in probes if probe.relation != "suspended"]
@@ -247,6 +268,23 @@ def _inner(route: str) -> str:
     return route.replace("{id}", f"{{{what}}}").replace("{lead}", "{lead_id}")
 
 
+# A table of each owner with something of both companies.
+_COPIED = {
+    "analytics": "facts",
+    "provider-sync": "messages",
+    "reconciliation": "runs",
+    "webhook-ingest": "deliveries",
+}
+
+
+def _inner_copied(owner: str) -> dict[str, list[Probe]]:
+    """The owner has the companies from the context."""
+    return {
+        "GET /exports": inner_list(),
+        f"GET /exports/{owner}/{{table}}": active(copied(_COPIED[owner], own=True)),
+    }
+
+
 GATEWAY: dict[str, list[Probe]] = {
     "GET /v1/me": plain(),
     "POST /v1/organizations": plain(body=_named),
@@ -318,6 +356,9 @@ GATEWAY: dict[str, list[Probe]] = {
     "GET /v1/deliveries": plain(),
     "GET /v1/deliveries/{id}": by_id("delivery"),
     "POST /v1/deliveries/releases": by_body("delivery", "delivery", _release),
+    "GET /v1/exports": plain(),
+    "GET /v1/exports/gateway/{table}": copied("users", own=True),
+    **{f"GET /v1/exports/{owner}/{{table}}": copied(table) for owner, table in _COPIED.items()},
 }
 
 OWNERS: dict[str, dict[str, list[Probe]]] = {
@@ -342,11 +383,13 @@ OWNERS: dict[str, dict[str, list[Probe]]] = {
         "GET /inbox/conversations/{conversation_id}": active(by_id("conversation")),
         "GET /inbox/conversations/{conversation_id}/messages": active(by_id("conversation")),
         **{_inner(route): active(asked) for route, asked in _AT_PROVIDERS.items()},
+        **_inner_copied("provider-sync"),
     },
     "analytics": {
         "GET /analytics/campaigns": inner_list(("campaign_id", "campaign"), ("account_id", "account")),
         "GET /analytics/sequence-steps": inner_list(("campaign_id", "campaign"), ("account_id", "account")),
         "GET /analytics/ledger": inner_list(),
+        **_inner_copied("analytics"),
     },
     "reconciliation": {
         "POST /reconciliations": active(by_body("account", "account", _run)),
@@ -362,16 +405,21 @@ OWNERS: dict[str, dict[str, list[Probe]]] = {
         "DELETE /reconciliation-schedules/{schedule_id}": active(by_id("schedule")),
         "GET /reconciliation-schedules/{schedule_id}/slots": active(by_id("schedule")),
         "PUT /reconciliation-schedules/{schedule_id}/slots/{slot}": active(_slots()),
+        **_inner_copied("reconciliation"),
     },
     "webhook-ingest": {
         "GET /deliveries": inner_list(),
         "GET /deliveries/{delivery_id}": active(by_id("delivery")),
         "POST /deliveries/releases": active(by_body("delivery", "delivery", _release)),
+        **_inner_copied("webhook-ingest"),
     },
 }
 
 # Operations whose answers repeat what callers wrote before: there, ids of others are no disclosure.
 REPEATS_CALLERS = {"GET /v1/audit-log"}
+
+# Who copies an organization's data changes none of it, and is written down all the same.
+TOLD = re.compile(r"GET (/v1)?/exports/")
 
 # Who sees what is hidden from everybody else: platform staff, which organizations there are.
 SEES_ALL = {("GET /v1/organizations/{organization}", staff) for staff in ("sup", "sop")}

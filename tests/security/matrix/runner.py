@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from libs.database.names import SERVICES
 from libs.ids import PLATFORM_ORG
 from services.gateway.forwarding import FORWARDS
 from tests.security.matrix import probes
@@ -28,6 +29,7 @@ from tests.security.matrix.world import Tenant, World
 
 _AUDIT = {"gateway.audit_log", "gateway.audit_heads"}
 _BOOKKEEPING = {"gateway.rate_buckets"}
+_TELLING = {f"{service}.{table}" for service in SERVICES for table in ("outbox", "ledger")}
 # Refused before anybody knows for whom; these are not written down.
 _UNRECORDED = {"user_suspended", "no_membership", "organization_suspended"}
 # Rows of which companies may be written on their behalf.
@@ -128,8 +130,9 @@ class Matrix:
             )
         for problem in self._of_writes(operation, principal, tenant, home, answer, writes):
             self._wrong(operation, principal, probe, problem)
-        if answer.status < 300 and operation.changes:
+        if answer.status < 300 and (operation.changes or operation.tells):
             self._note_act(operation, principal, answer, writes)
+        if answer.status < 300 and operation.changes:
             world.use_up(probe.relation)
             if operation.route in _IN_BOTH_LOGS:
                 await world.as_assumed_before()
@@ -163,6 +166,8 @@ class Matrix:
         at_gateway = operation.process == "gateway" and operation.section != "health"
         may_touch = (_AUDIT | _BOOKKEEPING) if at_gateway else set()
         is_refused = answer.status >= 400
+        if operation.tells and not is_refused:
+            may_touch = may_touch | _TELLING
         if is_refused or not operation.changes:
             for table in sorted({write.table for write in writes} - may_touch):
                 yield f"{answer.status} and yet {table} was written"
@@ -190,12 +195,13 @@ class Matrix:
         wanted: Counter[str | None] = Counter()
         if answer.status in (403, 404) and answer.code not in _UNRECORDED:
             wanted["denied"] = 1
-        elif answer.status < 300 and operation.changes:
+        elif answer.status < 300 and (operation.changes or operation.tells):
             told = sum(write.detail == _PERFORMED for write in writes if write.table.endswith(".outbox"))
             is_owners = operation.route in _FORWARDED
             changed = {write.table for write in writes} - _AUDIT - _BOOKKEEPING
-            wanted["done"] = 0 if is_owners or not changed else 2 if operation.route in _IN_BOTH_LOGS else 1
-            if is_owners and told != (1 if changed else 0):
+            acted = changed or operation.tells
+            wanted["done"] = 0 if is_owners or not acted else 2 if operation.route in _IN_BOTH_LOGS else 1
+            if is_owners and told != (1 if acted else 0):
                 yield f"{answer.status}, and {told} events say who did it, which wrote {', '.join(sorted(changed))}"
         if recorded != +wanted:
             yield f"{answer.status}, and the audit log got {dict(recorded)} instead of {dict(+wanted)}"

@@ -84,6 +84,7 @@ def test_the_table_of_routes_is_complete():
         "POST /v1/api-keys/{id}/rotations", "GET /v1/dead-letters", "GET /v1/audit-log", "GET /v1/operations",
         "POST /v1/assumptions", "GET /v1/assumptions", "DELETE /v1/assumptions/{id}",
         "POST /v1/users", "GET /v1/users", "GET /v1/users/{id}", "PATCH /v1/users/{id}", "DELETE /v1/users/{id}",
+        "GET /v1/exports", "GET /v1/exports/gateway/{table}",
     }  # fmt: skip
     assert written == own | {f"{forward.method} {forward.path}" for forward in FORWARDS}
     for forward in FORWARDS:
