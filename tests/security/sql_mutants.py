@@ -31,6 +31,11 @@ class SqlMutant:
     in_rows: bool = False
 
 
+def named(sql: str, *, template: str, database: str) -> str:
+    """The statement with the names of this room instead of `db`'s."""
+    return sql.replace('"db_', f'"{template}_').replace("DATABASE current", f"DATABASE {database}")
+
+
 async def sql_mutants(admin: asyncpg.Connection, template: str) -> list[SqlMutant]:
     """All of them, from the catalogue of the migrated database: a new table has its mutants at once."""
     found = await tables(admin)

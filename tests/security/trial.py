@@ -14,7 +14,7 @@ from tests.security.code_mutants import CodeMutant, StaleMutant
 from tests.security.detectors import CATALOGUE, CODE, IN_A_HOUSE, ROWS, killer
 from tests.security.grants import read, rolled_back
 from tests.security.room import Copy, Room
-from tests.security.sql_mutants import KEYS, SqlMutant
+from tests.security.sql_mutants import KEYS, SqlMutant, named
 
 Mutant = SqlMutant | CodeMutant
 
@@ -130,11 +130,8 @@ class Trial:
     async def _apply(self, copy: Copy, statements: Sequence[str]) -> None:
         name = copy.full.admin_url.rsplit("/", 1)[-1]
         for sql in statements:
-            here = sql.replace('"db_', f'"{self._room.template.template}_').replace(
-                "DATABASE current", f"DATABASE {name}"
-            )
             try:
-                await copy.admin.execute(here)
+                await copy.admin.execute(named(sql, template=self._room.template.template, database=name))
             except asyncpg.PostgresError as error:
                 raise StaleMutant(f"the database refuses it: {error}") from error
 

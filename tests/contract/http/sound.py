@@ -49,7 +49,10 @@ MEANINGS: dict[str, Meaning] = {
 # Roles and the companies that go with them.
 _ROLES: tuple[Callable[[World], dict[str, Any]], ...] = (
     lambda world: {"role": "company_viewer", "company_ids": [world.a.own.company]},
-    lambda world: {"role": "company_manager", "company_ids": [one.company for one in world.a.places.values()]},
+    lambda world: {
+        "role": "company_manager",
+        "company_ids": [world.a.places[one].company for one in ("own", "sibling")],
+    },
     lambda world: {"role": "org_admin", "company_ids": []},
 )
 # Of an account one run goes at a time: those before have to be over.

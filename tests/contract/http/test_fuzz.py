@@ -35,7 +35,7 @@ def _quiet() -> Iterator[None]:
     ("examples", "whole"), [(6, False), pytest.param(60, True, marks=pytest.mark.heavy)], ids=["quick", "whole"]
 )
 async def test_every_operation_keeps_its_word(migrated: MigratedDatabase, examples: int, whole: bool) -> None:
-    async with made_world(migrated) as world:
+    async with made_world(migrated, small=not whole) as world:
         report = await fuzz(world, examples=examples, whole=whole)
 
     print(f"\n{report}")  # noqa: T201

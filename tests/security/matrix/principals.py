@@ -201,6 +201,9 @@ AT_THE_DOOR = (
     Principal("ctx", "sends a context of the gateway's, too", _context(), None),
 )
 
+# Who is asked for everything also in the quick part; of the others each asks every third operation once.
+QUICK = frozenset({"anon", "susp", "view", "mgr", "peer", "left", "adm", "sop", "ali", "alin", "lack"})
+
 GROUPS: dict[str, tuple[Principal, ...]] = {
     "gateway, strangers": STRANGERS,
     "gateway, members": MEMBERS,

@@ -171,6 +171,7 @@ async def test_an_organization_sees_nothing_of_its_twin(copies: Copies) -> None:
     assert busy.twin_only & busy.eyes.ids() <= named
 
 
+@pytest.mark.heavy
 async def test_a_company_sees_nothing_of_its_sibling(copies: Copies) -> None:
     idle = await told(await copies(), busy=False, siblings=True)
     busy = await told(await copies(), busy=True, siblings=True)
@@ -185,6 +186,7 @@ async def test_a_company_sees_nothing_of_its_sibling(copies: Copies) -> None:
 # One policy less, and what is under it: then it must be seen.
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("table", "policy", "siblings", "path"),
     [
