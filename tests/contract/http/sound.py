@@ -41,6 +41,7 @@ MEANINGS: dict[str, Meaning] = {
     "expires_at": lambda sound: "2199-12-31T23:59:59Z",
     "anchor": lambda sound: f"20{sound.dice.randint(10, 99)}-02-28T23:59:59Z",
     "signature_mode": lambda sound: "off",
+    "sync_mode": lambda sound: _LEFT_OUT,  # the account asked for is one that has no choice
     "add_signing_secret": lambda sound: _LEFT_OUT,
     "remove_signing_secrets": lambda sound: [],
     "source_mode": lambda sound: sound.dice.choice(("off", "observe")),

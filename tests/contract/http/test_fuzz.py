@@ -32,7 +32,7 @@ def _quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("examples", "whole"), [(6, False), pytest.param(60, True, marks=pytest.mark.heavy)], ids=["quick", "whole"]
+    ("examples", "whole"), [(4, False), pytest.param(60, True, marks=pytest.mark.heavy)], ids=["quick", "whole"]
 )
 async def test_every_operation_keeps_its_word(migrated: MigratedDatabase, examples: int, whole: bool) -> None:
     async with made_world(migrated, small=not whole) as world:
