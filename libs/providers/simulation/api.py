@@ -102,7 +102,7 @@ class SimulatedApi:
             case FaultKind.TRUNCATED:
                 body = bytes(response.body)
                 return Response(body[: len(body) // 2], response.status_code, media_type=response.media_type)
-            case FaultKind.WRONG_TYPES:
+            case FaultKind.WRONG_TYPES if "json" in (response.media_type or ""):  # a text and silence have no types
                 wrong = orjson.dumps(retyped(orjson.loads(response.body)))
                 return Response(wrong, response.status_code, media_type=_JSON)
         return response
