@@ -7,8 +7,10 @@ PYTEST := $(VENV)/pytest -q -n auto --maxprocesses 4 --dist loadfile
 BROKER ?=
 KILL ?=
 S ?=
+QUICK ?=
 ARGS ?=
-.PHONY: help setup demo up down test test-all mutants matrix check format contracts migrate run setup-debian locks ready ready-demo
+QUICK ?=
+.PHONY: help setup demo up down test test-all mutants matrix faults check format contracts migrate run setup-debian locks ready ready-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +44,9 @@ mutants: ready  ## takes away each thing that keeps tenants apart; a test must f
 
 matrix: ready  ## everybody asks every service for everybody's objects: tests/security/matrix/table.txt says what they get
 	@$(VENV)/python -m tests.security.matrix $(ARGS)
+
+faults: ready  ## breaks the broker, the database, the network and the processes, and counts what came of it; QUICK=1: some rows; ARGS="--only F1"
+	@$(VENV)/python -m tests.faults $(if $(QUICK),--quick) $(ARGS)
 
 # All four run, so that one look shows all there is to mend.
 check: ready  ## style, types, who imports whom, locks without addresses

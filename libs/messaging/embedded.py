@@ -120,6 +120,11 @@ class RabbitNode:
         """Of the management plugin's HTTP API, with user and password, no slash at the end."""
         return f"http://{_USER}:{self._password}@127.0.0.1:{self.management_port}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the node's own commands (`rabbitmqctl`) want to be run with."""
+        return self._environment()
+
     def start(self, *, timeout_seconds: float = 90.0) -> Self:
         """Return when the node takes connections: 4 to 7 seconds, more on a busy machine.
 

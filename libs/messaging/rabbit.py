@@ -31,6 +31,7 @@ from libs.observability import tracing
 from libs.observability.logs import get_logger
 
 PUBLISH_TIMEOUT_SECONDS = 15
+HEARTBEAT_SECONDS = 20
 PREFETCH_MESSAGES = (
     64  # wire messages, each up to 200 events: a crash takes its prefetch window along, so no more than needed
 )
@@ -122,7 +123,12 @@ class RabbitTransport:
 
     async def _connect(self, what: str) -> aio_pika.abc.AbstractConnection:
         name = f"{self._process} {what}"
-        return await aio_pika.connect(self._url, timeout=10, client_properties={"connection_name": name}, heartbeat=20)
+        # A heartbeat in the URL's query is somebody's choice.
+        query: dict[str, Any] = {} if "heartbeat=" in self._url else {"heartbeat": HEARTBEAT_SECONDS}
+        connection: aio_pika.abc.AbstractConnection = await aio_pika.connect(
+            self._url, timeout=10, client_properties={"connection_name": name}, **query
+        )
+        return connection
 
     async def _publish(self, exchange: AbstractExchange, batch: WireBatch) -> None:
         with tracing.span(

@@ -108,19 +108,25 @@ class House:
         await topology.declare(amqp_url)
         self._env["AMQP_URL"] = amqp_url
 
-    def start(self, name: str) -> None:
-        """Start a service (or `standalone`); its log goes to `logs/<name>.log`."""
+    def start(self, name: str, *, replica: int = 1) -> str:
+        """Start a service (or `standalone`); its log goes to `logs/<name>.log`. Answers what it is called here.
+
+        Replicas after the first are `<name>-2` and so on, on ports of their own.
+        """
+        called = name if replica == 1 else f"{name}-{replica}"
+        env = self._env if replica == 1 else self._env | {f"{name.upper()}_PORT": str(free_port())}
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
-        log = (logs / f"{name}.log").open("ab")
+        log = (logs / f"{called}.log").open("ab")
         self._logs.append(log)
-        self._children[name] = start_server(
+        self._children[called] = start_server(
             [sys.executable, "-m", f"services.{name}"],
             death_signal=signal.SIGTERM,
-            env=self._env,
+            env=env,
             cwd=CHECKOUT,
             output=log,
         )
+        return called
 
     async def ready(self, name: str) -> None:
         """Wait until the service says that it is ready.
@@ -149,6 +155,18 @@ class House:
         child = self._children[name]
         child.kill()
         child.wait()
+
+    def stop(self, name: str) -> None:
+        """End it in good order, as a deployment would; at the latest after 15 s."""
+        end(self._children[name], (signal.SIGTERM, STOP_SECONDS))
+
+    def forget(self, name: str) -> None:
+        """It ended, and is not missed."""
+        del self._children[name]
+
+    def freeze(self, name: str, *, frozen: bool = True) -> None:
+        """Stall the process (SIGSTOP), or let it go on."""
+        self._children[name].send_signal(signal.SIGSTOP if frozen else signal.SIGCONT)
 
     def dead(self) -> list[str]:
         """Services that ended without being told to."""

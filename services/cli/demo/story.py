@@ -90,7 +90,7 @@ class Demo:
             ]
             for provider in PROVIDERS
         }
-        urls = {provider.name: await _serve(provider.app(*simulators[provider.name]), stack) for provider in PROVIDERS}
+        urls = {provider.name: await serve(provider.app(*simulators[provider.name]), stack) for provider in PROVIDERS}
         await house.open()
         platform = await stack.enter_async_context(OutriderClient(house.gateway_url, house.platform_key))
         for number, name in enumerate(_AGENCIES):
@@ -241,7 +241,7 @@ class Demo:
         await _until(drained, DRAIN_SECONDS, what, house)
 
 
-async def _serve(app: Any, stack: AsyncExitStack) -> str:
+async def serve(app: Any, stack: AsyncExitStack) -> str:
     """The simulated provider on a port of its own."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))

@@ -1,0 +1,89 @@
+"""What a run of the matrix says: a table, `var/faults/latest.json`, and a page for the repository."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from libs.clock import now, rfc3339
+from libs.state import CHECKOUT
+
+LATEST = CHECKOUT / "var" / "faults" / "latest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One row as it ran. The counts are None where nothing was counted: not run, or a suite that asserts for itself."""
+
+    id: str
+    fault: str
+    passed: bool | None  # None: not run
+    proof: str
+    lost: int | None = None
+    duplicate_effects: int | None = None
+    order_breaks: int | None = None
+    unaccounted: int | None = None
+    drain_seconds: float | None = None
+    seconds: float = 0.0
+
+
+def machine() -> dict[str, object]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    return {
+        "at": rfc3339(now()),
+        "commit": commit.stdout.strip() or "unknown",
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def write(results: Sequence[Result], about: dict[str, object], path: Path = LATEST) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**about, "rows": [asdict(one) for one in results]}, indent=1) + "\n")
+
+
+def show(results: Sequence[Result], out: Console) -> None:
+    table = Table("", "fault", "", "lost", "doubled", "order", "unacc.", "drain s", "proof", highlight=False)
+    words = {True: "[green]passed[/green]", False: "[red]failed[/red]", None: "not run"}
+    for one in results:
+        counts = (one.lost, one.duplicate_effects, one.order_breaks, one.unaccounted, one.drain_seconds)
+        table.add_row(
+            one.id, one.fault, words[one.passed], *("" if count is None else str(count) for count in counts), one.proof
+        )
+    out.print(table)
+
+
+def as_page(results: Sequence[Result], about: dict[str, object]) -> str:
+    """`docs/fault-matrix.md`."""
+    lines = [
+        "# The fault matrix",
+        "",
+        "Written by `make faults`. Each row breaks something, and afterwards the tables are held against what the simulated",
+        "providers know to have happened. A row passes when nothing was lost or done twice, no projection is behind its facts",
+        "and no event is unaccounted for; and only if the fault is known to have happened (*proof*). A row without counts is",
+        "a suite of tests that asserts the same for the part it breaks.",
+        "",
+        f"Run {about['at']} on {about['commit']}: {about['cores']} cores, {about['system']}, Python {about['python']}.",
+        "",
+        "| | fault | | lost | doubled | order | unaccounted | drained in | proof |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    words = {True: "passed", False: "**failed**", None: "not run"}
+    for one in results:
+        counts = ["" if count is None else str(count) for count in (
+            one.lost, one.duplicate_effects, one.order_breaks, one.unaccounted)]  # fmt: skip
+        drained = "" if one.drain_seconds is None else f"{one.drain_seconds} s"
+        proof = one.proof.replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| {one.id} | {one.fault} | {words[one.passed]} | {' | '.join(counts)} | {drained} | {proof} |")
+    return "\n".join(lines) + "\n"
