@@ -259,7 +259,7 @@ def _of_operations() -> list[CodeMutant]:
               "if account is None or account.channel != channel:"),
         _line("operation", "operations", operations, "a campaign is made for any company", "if not scope.covers(company):", "if False:"),
         _line("operation", "operations", operations, "a key is good for another request", "if row is None or bytes(row[\"fingerprint\"]) != asked.fingerprint:", "if row is None:"),
-        _line("operation", "operations", operations, "something is begun for an archived company", "if kind not in ENDING and await", "if False and await"),
+        _line("operation", "operations", operations, "something is begun for an archived company", "if asked.kind not in ENDING and await", "if False and await"),
         _line("operation", "operations", operations, "what waits for an archived company stays", "if await operations.cancel(operation_id):\n            await", "if False:\n            await"),
         _line("operation", "operations", operations, "what was sent is taken back", "if not await operations.cancel(identifier):", "if False:"),
         _line("operation", "comparing", comparing, "an archived company is compared", "if await ArchivedCompanies(work.session).has(company_id):", "if False:"),
