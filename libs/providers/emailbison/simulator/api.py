@@ -19,6 +19,7 @@ from libs.providers.emailbison.simulator.routing import (
     Refused,
     as_response,
     read_body,
+    read_query,
     wrapped,
 )
 from libs.providers.emailbison.simulator.simulator import EmailBisonSimulator
@@ -72,7 +73,7 @@ class EmailBisonApp(SimulatedApi):
             if method != request.method:
                 continue
             try:
-                given = {**await read_body(request), **request.query_params}
+                given = {**await read_body(request), **read_query(request)}
                 status, body = await handle(Call(self, simulator, path, found.groupdict(), given, page_fault(request)))
                 return as_response(body, status)
             except Refused as refusal:
