@@ -4,6 +4,7 @@ PlatformError
 ├── TransientError      later may work    -> retried from the inbox, then a dead letter
 │   ├── RateLimited          wait `retry_after_seconds` first
 │   ├── ProviderUnavailable  the provider did not answer, or answered with garbage
+│   ├── NotSent              a call of ours that we did not make, by a rule of ours
 │   └── DependencyDown       a database or broker of ours is away: pause, burn no attempt
 ├── PermanentError      never will        -> dead letter now
 │   ├── ContractViolated     bytes that are not what their sender promised
@@ -45,6 +46,12 @@ class RateLimited(TransientError):
 
 class ProviderUnavailable(TransientError):
     code = "provider_unavailable"
+
+
+class NotSent(TransientError):
+    """A call that was not made: the account's budget does not allow it now. Nobody is to be charged for it."""
+
+    code = "not_sent"
 
 
 class DependencyDown(TransientError):

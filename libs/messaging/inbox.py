@@ -142,25 +142,34 @@ async def refuse(driver: asyncpg.Connection, schema: str, consumer: str, late: S
 
 
 async def take(driver: asyncpg.Connection, schema: str, consumer: str, limit: int, *, suspects: bool) -> list[DueRow]:
-    """Hand out due rows under a lease, an equal share for each org; to be committed before any handler runs.
+    """Hand out due rows under a lease, an equal share for each org that has some; to be committed before any handler runs.
+
+    Of more orgs than `limit`, some by chance: the others come by the next times.
 
     With `suspects`, rows that were handed out before and never answered (take one at a time); else those that were not.
     """
+    # The words of the index for suspects; ordinary rows are found by the one for all due ones.
+    which = "AND i.takes > 0" if suspects else ""
     rows = await driver.fetch(
         f"""
         WITH RECURSIVE orgs AS (
-          (SELECT org_id FROM {schema}.inbox WHERE consumer = $1 AND state = 'due' ORDER BY org_id LIMIT 1)
+          (SELECT i.org_id FROM {schema}.inbox i WHERE i.consumer = $1 AND i.state = 'due' {which} ORDER BY i.org_id LIMIT 1)
           UNION ALL
-          SELECT (SELECT i.org_id FROM {schema}.inbox i WHERE i.consumer = $1 AND i.state = 'due'
+          SELECT (SELECT i.org_id FROM {schema}.inbox i WHERE i.consumer = $1 AND i.state = 'due' {which}
                   AND i.org_id > orgs.org_id ORDER BY i.org_id LIMIT 1)
           FROM orgs WHERE orgs.org_id IS NOT NULL
-        ), known AS (SELECT org_id FROM orgs WHERE org_id IS NOT NULL),
+        ), ready AS (
+          SELECT org_id FROM orgs WHERE org_id IS NOT NULL AND now() >= (
+            SELECT i.due_at FROM {schema}.inbox i WHERE i.consumer = $1 AND i.state = 'due' {which}
+              AND i.org_id = orgs.org_id ORDER BY i.due_at LIMIT 1)
+          ORDER BY random() LIMIT $2
+        ),
         picked AS (
-          SELECT one.event_id FROM known CROSS JOIN LATERAL (
+          SELECT one.event_id FROM ready CROSS JOIN LATERAL (
             SELECT event_id FROM {schema}.inbox i
-            WHERE i.consumer = $1 AND i.state = 'due' AND i.org_id = known.org_id AND i.due_at <= now()
-              AND (i.takes > 0) = $3
-            ORDER BY i.due_at LIMIT greatest(1, $2 / (SELECT count(*) FROM known)) FOR UPDATE SKIP LOCKED
+            WHERE i.consumer = $1 AND i.state = 'due' AND i.org_id = ready.org_id AND i.due_at <= now()
+              AND (i.takes > 0) = $3 {which}
+            ORDER BY i.due_at LIMIT greatest(1, $2 / (SELECT count(*) FROM ready)) FOR UPDATE SKIP LOCKED
           ) one LIMIT $2
         )
         UPDATE {schema}.inbox i SET takes = takes + 1, due_at = now() + $4 * interval '1 second'

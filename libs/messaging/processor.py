@@ -21,7 +21,7 @@ from libs.contracts.events import DeadLetterChangedV1
 from libs.database.engine import Database, OrganizationErased, Transaction, is_conflict
 from libs.errors import ContractViolated, DependencyDown, PermanentError, UnknownVersion
 from libs.ids import OrgId
-from libs.messaging import groups, inbox, outbox, withholding
+from libs.messaging import fairness, groups, inbox, outbox, withholding
 from libs.messaging.consumer import Consumer, error_class
 from libs.messaging.failures import facets_of, fingerprint, frames_of, reason_of
 from libs.messaging.inbox import DueRow, TooOld
@@ -33,6 +33,8 @@ from libs.observability import tracing
 from libs.observability.logs import get_logger
 
 BATCH_EVENTS = 200
+LIVE_EVENTS = 500  # of one delivery are handled in one transaction at most
+_DEFERRED_AT_ONCE = 1000
 _CONFLICT_RETRIES = 4
 
 log = get_logger()
@@ -68,20 +70,32 @@ class Processor:
     async def deliver(self, delivered: Sequence[Envelope]) -> None:
         """Handle deliveries from a broker; when this returns each has an outcome in the database and may be acked.
 
+        Of many, each org's share is handled, and its surplus is kept as due.
+
         Raises:
             DependencyDown: nothing more can be done now; none of the events without outcome was charged.
         """
-        await self._run([(envelope, None) for envelope in {envelope.id: envelope for envelope in delivered}.values()])
+        unlike = list({envelope.id: envelope for envelope in delivered}.values())
+        mine, surplus = fairness.split(unlike, LIVE_EVENTS)
+        await self._run([(envelope, None) for envelope in mine])
+        if surplus:
+            await self._keep_as_due(surplus, takes=0)
+            log.info("surplus_deferred", queue=self.queue, events=len(surplus), handled=len(mine))
 
     async def defer(self, suspects: Sequence[Envelope]) -> None:
         """Keep deliveries that came back unanswered more than once, to be run alone later."""
-        async with self.database.transaction() as transaction:
-            await transaction.as_dispatch()
-            kept = await inbox.defer(transaction.driver, self.database.schema, self.queue, suspects, takes=1)
-            changes = Changes()
-            self._count(changes, [envelope for envelope in suspects if envelope.id in kept], "due")
-            await changes.write(transaction.driver, self.database.schema)
-        self.woken.set()
+        await self._keep_as_due(suspects, takes=1)
+
+    async def _keep_as_due(self, envelopes: Sequence[Envelope], *, takes: int) -> None:
+        for start in range(0, len(envelopes), _DEFERRED_AT_ONCE):
+            some = envelopes[start : start + _DEFERRED_AT_ONCE]
+            async with self.database.transaction() as transaction:
+                await transaction.as_dispatch()
+                kept = await inbox.defer(transaction.driver, self.database.schema, self.queue, some, takes=takes)
+                changes = Changes()
+                self._count(changes, [envelope for envelope in some if envelope.id in kept], "due")
+                await changes.write(transaction.driver, self.database.schema)
+            self.woken.set()
 
     async def release(self) -> int:
         """For the one process that plays all: what its predecessor died with need not wait for its lease."""

@@ -35,7 +35,6 @@ HEARTBEAT_SECONDS = 20
 PREFETCH_MESSAGES = (
     64  # wire messages, each up to 200 events: a crash takes its prefetch window along, so no more than needed
 )
-BATCH_EVENTS = 500
 SUSPECT_DELIVERIES = 2
 _LAST_CONFIRMS_SECONDS = 0.5  # what came before the channel closed may still be on its way to the waiters
 _BACKOFF_SECONDS = (0.2, 5.0)
@@ -225,10 +224,8 @@ class RabbitTransport:
                     getter.cancel()
                     raise ConnectionError("the channel was closed")
                 batch = [getter.result()]
-                events = _size(batch[0])
-                while not arrived.empty() and events < BATCH_EVENTS:
+                while not arrived.empty():  # no more than are prefetched; the processor decides who is served now
                     batch.append(arrived.get_nowait())
-                    events += _size(batch[-1])
                 await self._until_handled(channel, queue, batch, handle)
                 # One batch at a time on this channel, in delivery order: everything up to the last tag is ours.
                 await batch[-1].channel.basic_ack(batch[-1].delivery_tag or 0, multiple=True)
@@ -262,11 +259,6 @@ class RabbitTransport:
 
     async def close(self) -> None:
         await self._shut()
-
-
-def _size(message: AbstractIncomingMessage) -> int:
-    offsets = message.headers.get("offsets")
-    return len(offsets) // 2 if isinstance(offsets, list) else 1
 
 
 def _read(message: AbstractIncomingMessage) -> list[Envelope]:

@@ -100,6 +100,7 @@ async def call(
     words: Collection[str] = (),
     policy: CallPolicy = CallPolicy(),
     shown_path: str | None = None,
+    may_be_empty: bool = True,
 ) -> tuple[object, Answer]:
     """Make one call that answers JSON; returns the value (None: empty body) and the answer around it.
 
@@ -108,7 +109,8 @@ async def call(
     no with a 200. `key_refused_by` are the statuses that speak of the key; where a 403 is about the record it is left
     out. `words` are beginnings of plain texts that are a success, and then the value: some providers answer a write so.
     The request carries `extensions["idempotent"]`, for whoever watches what was sent. `shown_path` is what errors show of
-    a path that holds a person's address.
+    a path that holds a person's address. `may_be_empty` False: a 2xx without a byte is no answer, and is asked for again
+    as such.
 
     Raises:
         RateLimited, ProviderUnavailable: after the last try; at once when the provider asks for more time than is left.
@@ -135,6 +137,8 @@ async def call(
             refusal = refusal_in(answer.body) if refusal_in is not None else None
             if refusal is not None:
                 raise ProviderRefused(f"answered {answer.status}: {_quoted(refusal, secrets)}")
+            if not may_be_empty and not answer.body.strip():
+                raise ProviderUnavailable(f"answered {answer.status} with an empty answer")
             return _spoken(answer.body, words) or answer.json(), answer
         except _WORTH_ANOTHER_TRY as error:
             last = type(error)(f"{label}: {error}", retry_after_seconds=error.retry_after_seconds)

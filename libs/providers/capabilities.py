@@ -118,6 +118,18 @@ class Feeds(Protocol):
         ...
 
 
+# The connection
+
+
+@runtime_checkable
+class ConnectionCheck(Protocol):
+    """Asking whether the credentials are good."""
+
+    async def check_connection(self) -> None:
+        """One cheap call that only good credentials get an answer to."""
+        ...
+
+
 # Campaigns
 
 
@@ -356,6 +368,7 @@ class LinkedInCampaigns(Campaigns, CampaignControl, CampaignLeads, LeadAdding, P
 
 # In the order in which people are shown them. WebhookParsing is no client's: every provider has it.
 CAPABILITIES: tuple[type[object], ...] = (
+    ConnectionCheck,
     Campaigns,
     CampaignEditing,
     CampaignControl,

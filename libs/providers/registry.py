@@ -28,6 +28,7 @@ from libs.providers.smartlead import effects as smartlead_effects
 from libs.providers.smartlead.leads import name_lead as name_smartlead_lead
 from libs.providers.smartlead.signing import SmartleadSigning
 from libs.providers.smartlead.webhooks import SmartleadWebhooks
+from libs.providers.tool_servers import ToolServer
 
 T = TypeVar("T")
 # Credentials by field name, base URL (None: the provider's own), the connection pool to use -> a client, to be seen
@@ -51,6 +52,7 @@ class Provider:
     `name_lead`: by which key, address and profile a lead is known who is added so; for one that may be added.
     `signing`: how its deliveries prove that they are its own; None where its documentation and all that was captured know
     no such thing.
+    `tools`: its MCP server, where it has one; None also where this installation is not to ask it.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Provider:
     effects: Mapping[str, Effect] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
     signing: Signing | None = None
+    tools: ToolServer | None = None
 
     def offers(self, capability: type[object]) -> bool:
         """Whether accounts of this provider can do it; `capability` is a Protocol of libs.providers.capabilities."""
@@ -146,6 +149,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             may_register_again=True,
             effects=emailbison_effects.EFFECTS,
             lacks=emailbison_effects.LACKS,
+            tools=emailbison.TOOLS,
         ),
     }
 )

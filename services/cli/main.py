@@ -13,13 +13,14 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
-from services.cli import audit, export, keys, retention
+from services.cli import audit, export, keys, rebuild, retention
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
+app.add_typer(rebuild.app, name="rebuild")
 app.add_typer(retention.app, name="retention")
 app.command("export")(export.export)
 talk = Console(stderr=True)

@@ -46,6 +46,7 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/provider-accounts", "provider-sync", "accounts:read"),
     Forward("GET", "/v1/provider-accounts/{id}", "provider-sync", "accounts:read"),
     Forward("GET", "/v1/provider-accounts/{id}/sync-strategy", "provider-sync", "accounts:read"),
+    Forward("POST", "/v1/provider-accounts/{id}/test", "provider-sync", "accounts:write"),
     Forward("GET", "/v1/webhook-endpoints", "provider-sync", "accounts:read"),
     Forward("GET", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:read"),
     Forward("PATCH", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:write"),

@@ -18,7 +18,12 @@ from services.provider_sync.endpoint_routes import endpoint_routes
 from services.provider_sync.exports import EXPORTS
 from services.provider_sync.handlers.operations import Operations
 from services.provider_sync.jobs import SyncWorker
-from services.provider_sync.operation_routes import campaign_change_routes, operation_routes, reply_routes
+from services.provider_sync.operation_routes import (
+    account_test_routes,
+    campaign_change_routes,
+    operation_routes,
+    reply_routes,
+)
 from services.provider_sync.outgoing import guarded, make_http
 from services.provider_sync.routes import account_routes, campaign_routes, inbox_routes, lead_routes
 from services.provider_sync.sealing import Sealer
@@ -54,6 +59,7 @@ def build(
     app.include_router(reply_routes(hop, operations))
     app.include_router(operation_routes(hop))
     app.include_router(export_routes(hop, cursors, EXPORTS))
+    app.include_router(account_test_routes(hop))
     effects = EffectWorker(
         platform.units,
         http,

@@ -18,6 +18,7 @@ from libs.database.engine import OrganizationErased, Transaction, is_conflict
 from libs.errors import (
     CredentialRefused,
     DependencyDown,
+    NotSent,
     PlatformError,
     ProviderUnavailable,
     RateLimited,
@@ -29,12 +30,22 @@ from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.work import UnitOfWork, Units
 from libs.observability import tracing
 from libs.observability.logs import get_logger
+from libs.providers import checking
 from libs.providers.capabilities import Campaigns, Pulls, Snapshots, WebhookRegistration, WebhookUpkeep, require
 from libs.providers.registry import Provider
 from services.provider_sync.clients import open_client
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import Job, JobKind, Superseded, retry_delay
-from services.provider_sync.handlers import account_changes, pulls, registration, rotations, snapshots, workspaces
+from services.provider_sync.handlers import (
+    account_changes,
+    account_tests,
+    asked_jobs,
+    pulls,
+    registration,
+    rotations,
+    snapshots,
+    workspaces,
+)
 from services.provider_sync.key_ring import KeysUnavailable
 from services.provider_sync.repository.jobs import JobRepository, orgs_with_due_jobs
 from services.provider_sync.sealing import Sealer
@@ -103,13 +114,14 @@ class SyncWorker(FairWorker[Job]):
                  account_id=str(job.account_id), attempts=job.attempts)  # fmt: skip
 
     async def _do(self, org_id: OrgId, job: Job) -> None:
-        about_webhooks = {
+        others = {
             JobKind.REGISTER_WEBHOOK: self._register,
             JobKind.REMOVE_WEBHOOK: self._remove,
             JobKind.END_TOKEN: self._end_token,
+            JobKind.TEST_ACCOUNT: self._test,
         }
-        if job.kind in about_webhooks:
-            await about_webhooks[job.kind](org_id, job)
+        if job.kind in others:
+            await others[job.kind](org_id, job)
             return
         async with self._units.begin(org_id) as work:
             account, client = await self._client(job, work)
@@ -175,9 +187,27 @@ class SyncWorker(FairWorker[Job]):
             if not await JobRepository(work.session).settle(job, retry_in_seconds=again_in):
                 raise Superseded
 
+    async def _test(self, org_id: OrgId, job: Job) -> None:
+        async with self._units.begin(org_id) as work:
+            account, client = await self._client(job, work)
+            begun = await account_tests.begin(job, account, work, self._sealer)
+        provider, workspace = self._providers[account.provider], None
+        with self._paying(org_id, job, account) as spender:
+            findings = await checking.look(
+                client, begun.campaign_external_id, within_seconds=account_tests.WITHIN_SECONDS
+            )
+            if findings[0].outcome is checking.Outcome.ANSWERS:
+                with suppress(ProviderUnavailable, RateLimited, NotSent):  # then it stays unknown
+                    workspace = await workspaces.read(client)
+        with self._paying(org_id, job, account, elsewhere=True):
+            tools = await account_tests.find_tools(begun, account, provider, self._http)
+        found = account_tests.Found(findings, tools, workspace)
+        await self._keep(org_id, job, partial(account_tests.keep, job, account, begun, found, spender, provider))
+
     @contextmanager
-    def _paying(self, org_id: OrgId, job: Job, account: Account) -> Iterator[None]:
-        """Calls inside the block are paid from the account's budget.
+    def _paying(self, org_id: OrgId, job: Job, account: Account, *, elsewhere: bool = False) -> Iterator[Spender]:
+        """Calls inside the block are paid from the account's budget. `elsewhere`: they go to another server of the
+        provider, whose silence says nothing of its API.
 
         Raises:
             ProviderAway: instead of an error that says as much of this one call, when the account is left alone for now.
@@ -188,10 +218,11 @@ class SyncWorker(FairWorker[Job]):
             account.id,
             calls_per_minute=self._providers[account.provider].calls_per_minute,
             live=job.kind.is_live,
+            elsewhere=elsewhere,
         )
         try:
             with spending(spender):
-                yield
+                yield spender
         except ProviderUnavailable as error:
             if spender.is_left_alone:
                 raise ProviderAway(str(error)) from error
@@ -223,7 +254,9 @@ class SyncWorker(FairWorker[Job]):
                     account_id=str(job.account_id), reason=reason_of(error))  # fmt: skip
         with suppress(DependencyDown, OrganizationErased):
             async with self._units.begin(org_id) as work:
-                await JobRepository(work.session).postpone(job, in_seconds=delay, reason=reason_of(error))
+                kept = await JobRepository(work.session).postpone(job, in_seconds=delay, reason=reason_of(error))
+                if kept and isinstance(error, PlatformError):
+                    await asked_jobs.wait(job, error, work)
                 if isinstance(error, CredentialRefused):
                     await account_changes.need_credentials(job.account_id, str(error), work)
         return "paused"
@@ -245,7 +278,10 @@ class SyncWorker(FairWorker[Job]):
                 if not await jobs.settle(job, failed=delay is None, retry_in_seconds=delay, error=reason):
                     return "superseded"
                 if delay is None:
+                    await asked_jobs.fail(job, getattr(error, "code", "internal"), reason, work)
                     await _give_up(job, reason, work)
+                elif isinstance(error, PlatformError):
+                    await asked_jobs.wait(job, error, work)
         except (DependencyDown, OrganizationErased) as gone:
             return f"left: {type(gone).__name__}"
         return "failed" if delay is None else "due"
@@ -289,8 +325,8 @@ async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
         await registration.give_up(job, reason, work)
     elif job.kind is JobKind.REMOVE_WEBHOOK:
         await rotations.note_removal(job, work, error=reason)
-    elif job.kind is JobKind.END_TOKEN:
-        pass  # the door ends it by itself, at the latest
+    elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT):
+        pass  # the door ends it by itself, at the latest; a test's operation has failed
     elif job.kind is JobKind.SNAPSHOT:
         snapshots.tell_nothing(job, reason, work)
     else:

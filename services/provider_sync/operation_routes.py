@@ -10,6 +10,7 @@ from libs.messaging.work import UnitOfWork
 from libs.tenancy.context import TenantContext
 from libs.web.app import request_id_of
 from libs.web.tenant import InnerHop
+from services.provider_sync.handlers import asked_jobs
 from services.provider_sync.handlers.operations import (
     Accepted,
     Asking,
@@ -138,6 +139,18 @@ def reply_routes(hop: InnerHop, operations: Operations) -> APIRouter:
         conversation_id: str, body: ReplyIn, response: Response, asking: Asking = _asking(hop, "inbox:write")
     ) -> OperationOut:
         return _answer(await operations.reply(asking, conversation_id, body), response)
+
+    return router
+
+
+def account_test_routes(hop: InnerHop) -> APIRouter:
+    router = APIRouter(prefix="/provider-accounts", dependencies=STRICT)
+
+    @router.post("/{account_id}/test", status_code=202)
+    async def test_account(
+        account_id: str, response: Response, key: Key = None, work: UnitOfWork = hop.work("accounts:write")
+    ) -> OperationOut:
+        return _answer(await asked_jobs.ask_for_test(account_id, key, work), response)
 
     return router
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
+from libs.outbound.addresses import AddressRefused, check_url
 from libs.providers.registry import Provider
+from libs.providers.tool_servers import ToolServer
 from libs.settings import BadSetting, Secrets, ServiceSettings
 from services.provider_sync.key_ring import KeyRing
 
@@ -33,6 +35,8 @@ class ProviderSyncSettings(ServiceSettings):
     # reading comes so long after the account was opened.
     sync_every_seconds: float = Field(900, ge=0)
     sync_full_every_seconds: float = Field(7 * 24 * 3600, gt=0)
+    # The vendor's MCP server, which the test of an EmailBison account asks for its tools; empty: it is not asked.
+    emailbison_mcp_url: str | None = None
     jobs_at_once: int = Field(8, gt=0)
     poll_seconds: float = Field(0.5, gt=0)
 
@@ -58,20 +62,33 @@ class ProviderSyncSettings(ServiceSettings):
         return self.allow_loopback
 
     def providers(self, known: Mapping[str, Provider]) -> Mapping[str, Provider]:
-        """`known`, with the rates that are set.
+        """`known`, with the rates that are set and the MCP server that is to be asked.
 
         Raises:
-            BadSetting: a provider that is not known, or a rate that is no whole number from 1 on.
+            BadSetting: a provider that is not known, a rate that is no whole number from 1 on, an address that may not be
+                called.
         """
         found = dict(known)
+        for name, provider in known.items():
+            if provider.tools is not None and self.emailbison_mcp_url is not None:
+                found[name] = replace(provider, tools=self._tools(provider.tools, self.emailbison_mcp_url))
         for part in filter(None, (part.strip() for part in self.calls_per_minute.split(","))):
             name, _, rate = part.partition("=")
             if name not in known or not rate.isascii() or not rate.isdigit() or not 0 < int(rate) <= _MOST_CALLS:
                 raise BadSetting(
                     f"PROVIDER_SYNC_CALLS_PER_MINUTE is name=calls, joined by commas; the names are {', '.join(known)}"
                 )
-            found[name] = replace(known[name], calls_per_minute=int(rate))
+            found[name] = replace(found[name], calls_per_minute=int(rate))
         return found
+
+    def _tools(self, known: ToolServer, url: str) -> ToolServer | None:
+        if not url:
+            return None
+        try:
+            check_url(url, allow_loopback=self.allow_loopback)
+        except AddressRefused as refusal:
+            raise BadSetting(f"PROVIDER_SYNC_EMAILBISON_MCP_URL: {refusal}") from None
+        return replace(known, url=url)
 
     def key_for_cursors(self) -> str:
         return _found(self.cursor_key, "cursor_key")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from uuid import UUID
 
 import httpx
 
-from libs.errors import DependencyDown, TransientError
+from libs.errors import DependencyDown, NotSent
 from libs.ids import OrgId
 from libs.messaging.work import Units
 from libs.observability.logs import get_logger
@@ -31,22 +32,39 @@ log = get_logger()
 Change = Callable[[Budget, datetime], Budget]
 
 
-class BudgetSpent(TransientError):
-    """The account may not be called now; nothing was sent, and nobody is to be charged for it."""
+class BudgetSpent(NotSent):
+    """The account may not be called now."""
 
     code = "budget_spent"
 
 
 class Spender:
-    """One account's purse in the hands of one piece of work. `live`: people or events wait for it."""
+    """One account's purse in the hands of one piece of work. `live`: people or events wait for it.
 
-    def __init__(self, units: Units, org_id: OrgId, account_id: UUID, *, calls_per_minute: int, live: bool) -> None:
+    `elsewhere`: what is called is not the provider's API, so how it answers says nothing of that. `calls` were made, and
+    waited for their answers to begin for `seconds`, the slowest for `slowest_seconds`.
+    """
+
+    def __init__(
+        self,
+        units: Units,
+        org_id: OrgId,
+        account_id: UUID,
+        *,
+        calls_per_minute: int,
+        live: bool,
+        elsewhere: bool = False,
+    ) -> None:
         self._units = units
         self._org_id = org_id
         self._account_id = account_id
         self._calls_per_minute = calls_per_minute
         self._live = live
+        self._elsewhere = elsewhere
         self._healthy = True
+        self.calls = 0
+        self.seconds = 0.0
+        self.slowest_seconds = 0.0
         self.is_left_alone = False  # by the time of the last call: too many had got no answer
 
     async def spend(self) -> None:
@@ -62,6 +80,12 @@ class Spender:
             if wait > PATIENCE_SECONDS:
                 raise BudgetSpent(f"the account may not be called for {wait:.0f} s: {why}", retry_after_seconds=wait)
             await asyncio.sleep(wait)
+
+    def took(self, seconds: float) -> None:
+        """A call was made, and took so long."""
+        self.calls += 1
+        self.seconds += seconds
+        self.slowest_seconds = max(self.slowest_seconds, seconds)
 
     async def answered(self) -> None:
         if not self._healthy:  # most calls follow a good one: then there is nothing to note
@@ -90,6 +114,8 @@ class Spender:
         return wait, changed.pause_reason or "its calls of this minute are used up"
 
     async def _note(self, change: Change) -> None:
+        if self._elsewhere:
+            return
         # What cannot be noted is noted by the next call: the provider says it again.
         with suppress(DependencyDown):
             async with self._units.begin(self._org_id) as work:
@@ -124,11 +150,14 @@ class PaidTransport(httpx.AsyncBaseTransport):
         if spender is None:
             return await self._inner.handle_async_request(request)
         await spender.spend()
+        began = time.monotonic()
         try:
             response = await self._inner.handle_async_request(request)
         except httpx.TransportError:
             await spender.unanswered()
             raise
+        finally:
+            spender.took(time.monotonic() - began)
         if response.status_code == 429:
             await spender.limited(retry_after_seconds(response.headers.get("retry-after")))
         elif response.status_code >= 500:

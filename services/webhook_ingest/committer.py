@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 from libs.database.engine import OrganizationErased, is_conflict
 from libs.errors import DependencyDown, NotFound, PlatformError, TransientError
@@ -50,7 +51,8 @@ class Committer:
         self._max_batch = max_batch
         self._max_pending = max_pending
         self._max_pending_bytes = max_pending_bytes
-        self._pending: deque[tuple[Arrival, asyncio.Future[None]]] = deque()
+        # By org, in turns: whoever was served goes to the end.
+        self._pending: OrderedDict[OrgId, deque[tuple[Arrival, asyncio.Future[None]]]] = OrderedDict()
         self._held: Counter[OrgId] = Counter()  # deliveries not yet answered
         self._held_bytes: Counter[OrgId] = Counter()
         self._all_bytes = 0
@@ -71,7 +73,7 @@ class Committer:
         """
         self._admit(arrival)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._pending.append((arrival, future))
+        self._pending.setdefault(arrival.org_id, deque()).append((arrival, future))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush_all(), context=self._context)
         await future
@@ -123,20 +125,28 @@ class Committer:
                 batch = []
         except asyncio.CancelledError:
             unanswered = [one for one in batch if not one[1].done()]
-            self._answer([*unanswered, *self._pending], DependencyDown("the service was stopped"))
+            self._answer(
+                [*unanswered, *chain.from_iterable(self._pending.values())], DependencyDown("the service was stopped")
+            )
             self._pending.clear()
             raise
         finally:
             self._flusher = None
 
     def _next_batch(self) -> list[tuple[Arrival, asyncio.Future[None]]]:
-        batch, size = [self._pending.popleft()], 0
-        size = len(batch[0][0].body)
+        """One of each org in turn, so that a flood is waited for by nobody else."""
+        batch: list[tuple[Arrival, asyncio.Future[None]]] = []
+        size = 0
         while self._pending and len(batch) < self._max_batch:
-            size += len(self._pending[0][0].body)
-            if size > _MAX_BATCH_BYTES:
+            org_id, waiting = next(iter(self._pending.items()))
+            size += len(waiting[0][0].body)
+            if batch and size > _MAX_BATCH_BYTES:
                 break
-            batch.append(self._pending.popleft())
+            batch.append(waiting.popleft())
+            if waiting:
+                self._pending.move_to_end(org_id)
+            else:
+                del self._pending[org_id]
         return batch
 
     async def _flush(self, batch: Sequence[tuple[Arrival, asyncio.Future[None]]]) -> None:

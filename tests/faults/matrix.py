@@ -9,6 +9,7 @@ _INTEGRATION = "tests/integration"
 _CONFORMANCE = f"{_INTEGRATION}/libs/messaging/test_conformance.py"
 _RABBIT = f"{_INTEGRATION}/libs/messaging/test_rabbit.py"
 _BUDGETS = f"{_INTEGRATION}/services/provider_sync/test_budgets.py"
+_FAULTS = f"{_INTEGRATION}/services/provider_sync/test_provider_faults.py"
 _SLOTS = f"{_INTEGRATION}/services/reconciliation/test_slots.py"
 
 ROWS = (
@@ -34,8 +35,8 @@ ROWS = (
         id="F13",
         fault="deadlock, serialization failure",
         suite=(
-            f"{_INTEGRATION}/services/provider_sync/test_order.py",
-            f"{_CONFORMANCE}::test_two_relays_at_once_lose_nothing",
+            f"{_INTEGRATION}/services/provider_sync/test_syncs.py::test_transactions_that_met_in_a_deadlock_are_tried_again",
+            f"{_INTEGRATION}/services/provider_sync/test_syncs.py::test_a_job_that_met_a_deadlock_is_done_later",
         ),
     ),
     Row(
@@ -76,20 +77,47 @@ ROWS = (
     Row(
         id="F25",
         fault="provider answers 429",
-        suite=(f"{_BUDGETS}::test_a_job_that_meets_a_429_waits_and_is_not_charged",),
+        suite=(
+            f"{_FAULTS}::test_who_is_told_to_wait_waits_and_webhooks_go_on",
+            f"{_BUDGETS}::test_a_pause_is_for_every_replica_and_for_no_other_account",
+        ),
     ),
     Row(
         id="F26",
         fault="provider's burst of 5xx",
-        suite=(f"{_BUDGETS}::test_an_outage_leaves_the_account_alone_and_charges_no_job",),
+        suite=(
+            f"{_FAULTS}::test_a_third_of_all_calls_fail_for_ten_minutes",
+            f"{_FAULTS}::test_who_does_not_answer_is_left_alone_and_looked_for_now_and_then",
+        ),
     ),
-    Row(id="F27", fault="provider's time-outs and half pages", suite=("tests/unit/libs/providers",)),
-    Row(id="F28", fault="provider's garbage", suite=("tests/unit/libs/providers",)),
-    Row(id="F29", fault="write whose answer is lost", suite=("tests/flow/test_operations.py",)),
+    Row(
+        id="F27",
+        fault="provider's time-outs and half pages",
+        suite=(
+            f"{_FAULTS}::test_a_third_of_all_answers_are_none_for_ten_minutes",
+            f"{_FAULTS}::test_an_answer_without_end_costs_one_call_its_deadline",
+        ),
+    ),
+    Row(
+        id="F28",
+        fault="provider's garbage",
+        suite=(
+            f"{_FAULTS}::test_values_of_other_types_end_a_comparison_and_leave_no_half_of_one",
+            f"{_FAULTS}::test_lists_that_move_are_read_whole_or_not_at_all",
+        ),
+    ),
+    Row(
+        id="F29",
+        fault="write whose answer is lost",
+        suite=(
+            f"{_FAULTS}::test_what_was_done_and_never_answered_is_found_and_not_done_again",
+            f"{_FAULTS}::test_a_registration_whose_answer_was_lost_is_not_made_twice",
+        ),
+    ),
     Row(
         id="F30",
         fault="credential revoked",
-        suite=(f"{_BUDGETS}::test_a_refused_key_is_asked_no_more_until_there_is_a_new_one",),
+        suite=(f"{_FAULTS}::test_a_key_that_is_revoked_in_the_middle_is_asked_no_more_until_there_is_a_new_one",),
     ),
     Row(
         id="F31",
@@ -110,7 +138,7 @@ ROWS = (
         why_not="`make test-all` replays them without live load",
     ),
     Row(id="F37", fault="replay twice, aborted, killed", suite=(f"{_INTEGRATION}/libs/messaging/test_replays.py",)),
-    Row(id="F38", fault="noisy tenant", why_not="measured by its own heavy test"),
+    Row(id="F38", fault="noisy tenant", suite=(f"{_INTEGRATION}/libs/messaging/test_fairness.py",)),
     Row(id="F39", fault="SIGKILL and SIGTERM in flight", act=acts.rolling_restarts, posts=300, quick=True),
     Row(id="F40", fault="telemetry's backend down", why_not="belongs to observability's own work"),
     Row(id="F41", fault="token issuer down, keys rotated", suite=(f"{_INTEGRATION}/services/gateway/test_sign_in.py",)),
@@ -125,7 +153,10 @@ ROWS = (
     Row(
         id="F46",
         fault="leader's lock lost",
-        suite=(f"{_SLOTS}::test_a_leader_that_lost_its_lock_unawares_starts_nothing_again",),
+        suite=(
+            f"{_SLOTS}::test_a_leader_that_lost_its_lock_unawares_starts_nothing_again",
+            f"{_INTEGRATION}/services/provider_sync/test_syncs.py::test_a_reading_in_other_hands_keeps_nothing",
+        ),
     ),
     Row(id="F47", fault="channel nacked after a leader's death", why_not="wants three nodes: not built yet"),
     Row(
@@ -141,11 +172,18 @@ ROWS = (
             f"{_RABBIT}::test_one_broken_event_in_a_batch_leaves_its_neighbours_well",
         ),
     ),
-    Row(id="F50", fault="retention during ingest", why_not="retention by dropped partitions is being built"),
+    Row(
+        id="F50",
+        fault="retention during ingest",
+        suite=(
+            f"{_INTEGRATION}/libs/messaging/test_retention.py",
+            f"{_INTEGRATION}/libs/database/test_partitions.py",
+        ),
+    ),
     Row(
         id="F51",
         fault="consumer alive but deaf",
-        suite=(f"{_CONFORMANCE}::test_one_consumer_that_stands_still_does_not_stop_the_other",),
+        suite=(f"{_RABBIT}::test_a_consumer_that_is_away_for_long_stops_nobody_and_catches_up",),
     ),
     Row(id="F52", fault="an owner away behind the gateway", act=acts.owner_away, posts=200),
     Row(

@@ -5,7 +5,8 @@ The house's clock is the simulator's, which goes on only when a test says so.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
@@ -29,11 +30,10 @@ from services.cli.demo.books import is_drained
 from services.cli.demo.providers import EMAIL, LINKEDIN
 from tests.fixtures.database import MigratedDatabase
 from tests.flow.running import running
-from tests.integration.libs.messaging.house import until
 from tests.security.stack import GATEWAY_URL, Stack, opened
 
 PATIENCE_SECONDS = 90.0
-_QUICK_SECONDS = 0.02
+_QUICK_SECONDS = 0.05  # each look costs some: to look more often makes it slower
 _MESSAGES = ("sent", "sent_by_hand", "replied", "untracked_reply")
 
 
@@ -152,6 +152,7 @@ class Life:
     stack: Stack
     admin: asyncpg.Connection
     client: OutriderClient
+    key: str
     account_id: str
     company_id: str
 
@@ -198,7 +199,7 @@ class Life:
         return is_drained(ledger, sum(self.simulator.poster.journal.acknowledged.values()))
 
     async def rests(self) -> None:
-        await until(self.is_at_rest, seconds=PATIENCE_SECONDS)
+        await until(self.is_at_rest)
 
     async def campaign(self, campaign_id: str) -> Any:
         return await self.client.campaign(self.channel, campaign_id)
@@ -282,6 +283,12 @@ def _counted(row: Any, figures: Mapping[str, tuple[tuple[str, str], ...]]) -> di
     return {name: sum(row["metrics"][metric][kind] for metric, kind in metrics) for name, metrics in figures.items()}
 
 
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await condition():  # noqa: ASYNC110 - rows in a database ring no bell
+            await asyncio.sleep(2 * _QUICK_SECONDS)
+
+
 @asynccontextmanager
 async def a_life(
     played: Played, migrated: MigratedDatabase, amqp_url: str | None, monkeypatch: pytest.MonkeyPatch
@@ -336,6 +343,6 @@ async def _opened_account(played: Any, stack: Stack, admin: asyncpg.Connection, 
         shown = await client.provider_account(account["id"])
         return bool(shown["webhook_endpoint"]["status"] == "registered")
 
-    await until(is_open, seconds=PATIENCE_SECONDS)
-    await until(is_registered, seconds=PATIENCE_SECONDS)
-    return Life(played, stack, admin, client, account["id"], company)
+    await until(is_open)
+    await until(is_registered)
+    return Life(played, stack, admin, client, key, account["id"], company)

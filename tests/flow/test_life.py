@@ -30,26 +30,35 @@ TREE = {
 ANSWER = "Thursday at ten it is."
 
 
-@pytest.fixture(params=["one process", "rabbitmq"])
-async def amqp_url(request: pytest.FixtureRequest) -> str | None:
-    if request.param == "one process":
-        return None
-    url: str = request.getfixturevalue("rabbit_server").new_vhost()
-    await topology.declare(url)
-    return url
+# What differs by transport is the transport: over the broker one story is quick to tell, and the others are told at length.
+LIVES = [
+    *(pytest.param(name, False, id=f"{name}-one process") for name in sorted(PROVIDERS)),
+    pytest.param("heyreach", True, id="heyreach-rabbitmq"),
+    *(
+        pytest.param(name, True, id=f"{name}-rabbitmq", marks=pytest.mark.heavy)
+        for name in sorted(PROVIDERS)
+        if name != "heyreach"
+    ),
+]
 
 
-@pytest.fixture(params=sorted(PROVIDERS))
+@pytest.fixture
 async def life(
+    provider: str,
+    over_rabbitmq: bool,
     request: pytest.FixtureRequest,
-    amqp_url: str | None,
     migrated: MigratedDatabase,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Life]:
-    async with a_life(PROVIDERS[request.param](), migrated, amqp_url, monkeypatch) as one:
+    amqp_url: str | None = None
+    if over_rabbitmq:
+        amqp_url = str(request.getfixturevalue("rabbit_server").new_vhost())
+        await topology.declare(amqp_url)
+    async with a_life(PROVIDERS[provider](), migrated, amqp_url, monkeypatch) as one:
         yield one
 
 
+@pytest.mark.parametrize(("provider", "over_rabbitmq"), LIVES)
 async def test_a_campaign_lives_from_its_making_to_its_end(life: Life) -> None:
     story = _on_linkedin if life.channel == "linkedin" else _by_mail
     campaign_id = await story(life)

@@ -21,7 +21,7 @@ from libs.database import engine
 from libs.messaging import processor
 from libs.tenancy import context, roles, signing
 from libs.tenancy.roles import PERMISSIONS, Role
-from libs.web import exports, sources, tenant
+from libs.web import sources, tenant
 from services.gateway import domain, forwarding, front, gate, guard, sign_in
 from services.gateway.handlers import keys as handed_out
 from services.provider_sync import jobs, taking
@@ -181,7 +181,6 @@ def _of_scopes() -> list[CodeMutant]:
     return [
         _line("scope", "routes", tenant, "owners: all companies", "context.org_id, context.scope,",
               f"context.org_id, {_NOT_COMPANIES.format('context.scope')},"),
-        _line("scope", "exports", exports, "who has one company copies the organization", "if not work.session.scope.is_all:", "if False:"),
         _line("scope", "gate", guard, "own routes: all companies", "who.principal.scope)", f"{_NOT_COMPANIES.format('who.principal.scope')})"),
         _line("scope", "gate", front, "forwards: all companies", "org_id, companies, caller", f"org_id, {_NOT_COMPANIES.format('companies')}, caller"),
         _line("scope", "gate", front, "forwards: not the company that was named", "org_id, companies, caller", "org_id, caller.principal.scope, caller"),
@@ -260,7 +259,7 @@ def _of_operations() -> list[CodeMutant]:
               "if account is None or account.channel != channel:"),
         _line("operation", "operations", operations, "a campaign is made for any company", "if not scope.covers(company):", "if False:"),
         _line("operation", "operations", operations, "a key is good for another request", "if row is None or bytes(row[\"fingerprint\"]) != asked.fingerprint:", "if row is None:"),
-        _line("operation", "operations", operations, "something is begun for an archived company", "if kind not in ENDING and await", "if False and await"),
+        _line("operation", "operations", operations, "something is begun for an archived company", "if asked.kind not in ENDING and await", "if False and await"),
         _line("operation", "operations", operations, "what waits for an archived company stays", "if await operations.cancel(operation_id):\n            await", "if False:\n            await"),
         _line("operation", "operations", operations, "what was sent is taken back", "if not await operations.cancel(identifier):", "if False:"),
         _line("operation", "comparing", comparing, "an archived company is compared", "if await ArchivedCompanies(work.session).has(company_id):", "if False:"),

@@ -12,7 +12,6 @@ import pytest
 
 from tests.fixtures import database as database_fixtures
 from tests.integration.libs.database import test_tenancy as tenancy
-from tests.integration.libs.web import test_exports as copies
 from tests.integration.services.gateway import conftest as gateway_fixtures
 from tests.integration.services.gateway import test_assumptions as assumptions
 from tests.integration.services.gateway import test_lifecycle as lifecycle
@@ -141,7 +140,6 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     ),
     "sign_in": (sign_in.test_a_forged_token_is_refused,),
     "rows": ROWS,
-    "exports": (copies.test_who_is_limited_to_companies_copies_nothing,),
     "door": (
         door_domain.test_who_is_let_in,
         door_domain.test_a_token_opens_then_is_late_then_dead,
@@ -178,10 +176,8 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     ),
 }
 # These want a service, and so a database of their own each.
-IN_A_HOUSE = frozenset(
-    {"gate", "people", "staff", "door", "operations", "rotations", "standing", "comparing", "exports"}
-)
-_FIXTURES = (gateway_fixtures, door_fixtures, reconciliation_fixtures, copies, database_fixtures)
+IN_A_HOUSE = frozenset({"gate", "people", "staff", "door", "operations", "rotations", "standing", "comparing"})
+_FIXTURES = (gateway_fixtures, door_fixtures, reconciliation_fixtures, database_fixtures)
 
 _NOT_THE_TESTS_FAULT = (
     OSError,

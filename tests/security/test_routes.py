@@ -7,7 +7,7 @@ let through ends where a unit of work would begin.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -221,15 +221,27 @@ def caller_who_may(permissions: frozenset[str]) -> Caller:
     return Caller(who, ORG)
 
 
+Ask = Callable[[str, frozenset[str]], Awaitable[httpx.Response]]
+
+
 @asynccontextmanager
-async def gateway_for(permissions: frozenset[str], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def gateway_for_all(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[House, Ask]]:
+    """A gateway, and a way to ask it for a route as somebody new who may that much."""
+    who: list[Caller] = []
+
     async def admit(self: Gate, scope: Any) -> Caller:
-        return caller_who_may(permissions)
+        return who[-1]
 
     with monkeypatch.context() as patch:
         patch.setattr(Gate, "admit", admit)
         async with opened("gateway") as made:
-            yield made
+
+            async def ask_as(route: str, may: frozenset[str]) -> httpx.Response:
+                who.append(caller_who_may(may))
+                made.units.told.clear()
+                return await ask(made.app, route)
+
+            yield made, ask_as
 
 
 def own_permission(route: str) -> str:
@@ -239,20 +251,16 @@ def own_permission(route: str) -> str:
 
 
 async def test_a_route_of_the_gateway_wants_its_permission(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with opened("gateway") as made:
-        routes = made.routes
-    assert len(routes) >= 9
-
-    for route in sorted(routes):
-        permission = own_permission(route)
-        assert permission in EVERYTHING, route
-        for may in (EVERYTHING - {permission}, frozenset()):
-            async with gateway_for(may, monkeypatch) as made:
-                response = await ask(made.app, route)
+    async with gateway_for_all(monkeypatch) as (made, ask_as):
+        assert len(made.routes) >= 9
+        for route in sorted(made.routes):
+            permission = own_permission(route)
+            assert permission in EVERYTHING, route
+            for may in (EVERYTHING - {permission}, frozenset[str]()):
+                response = await ask_as(route, may)
                 assert (response.status_code, response.json()["code"]) == (403, "forbidden"), route
                 assert made.units.told == [], f"{route} began before it asked"
-        async with gateway_for(frozenset({permission}), monkeypatch) as made:
-            response = await ask(made.app, route)
+            response = await ask_as(route, frozenset({permission}))
             code = response.json().get("code", "answered")
             assert code in ("begun", "invalid_request", "not_found", *ANSWERED.get(route, ())), (route, response.text)
             if route not in IN_NO_ORG:
@@ -264,8 +272,6 @@ async def test_a_route_of_the_gateway_wants_its_permission(monkeypatch: pytest.M
 async def test_a_forward_wants_its_permission_and_hands_on_no_more_than_the_callers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with opened("gateway") as made:
-        assert made.routes.isdisjoint(f"{forward.method} {forward.path}" for forward in FORWARDS)
     owners: dict[str, FakeOwner] = {}
     original = FakeOwner.__init__
 
@@ -274,16 +280,17 @@ async def test_a_forward_wants_its_permission_and_hands_on_no_more_than_the_call
         owners[process] = self
 
     monkeypatch.setattr(FakeOwner, "__init__", remember)
-    for forward in FORWARDS:
-        route = f"{forward.method} {forward.path}"
-        for may in (EVERYTHING - {forward.permission}, frozenset()):
-            async with gateway_for(may, monkeypatch) as made:
-                response = await ask(made.app, route)
+    async with gateway_for_all(monkeypatch) as (made, ask_as):
+        assert made.routes.isdisjoint(f"{forward.method} {forward.path}" for forward in FORWARDS)
+        for forward in FORWARDS:
+            route = f"{forward.method} {forward.path}"
+            for may in (EVERYTHING - {forward.permission}, frozenset[str]()):
+                response = await ask_as(route, may)
                 assert (response.status_code, response.json()["code"]) == (403, "forbidden"), route
                 assert not any(owner.heard for owner in owners.values()), f"{route} was handed on before it was judged"
-        async with gateway_for(frozenset({forward.permission}), monkeypatch) as made:
-            assert (await ask(made.app, route)).status_code == 200, route
+            assert (await ask_as(route, frozenset({forward.permission}))).status_code == 200, route
             (heard,) = owners[forward.owner].heard
+            owners[forward.owner].heard.clear()
             assert heard.context.permissions == {forward.permission}, route
             assert (heard.context.org_id, heard.context.scope) == (ORG, SCOPE), route
 

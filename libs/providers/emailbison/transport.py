@@ -76,6 +76,7 @@ class EmailBisonApi:
             key_refused_by=(401,),  # a 403 speaks of a record in another workspace
             policy=self._policy,
             shown_path=shown_path,
+            may_be_empty=False,  # every call of this API answers an object
         )
 
 

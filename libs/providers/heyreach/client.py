@@ -20,3 +20,6 @@ class HeyReachClient(FigureCalls, LeadCalls, InboxCalls, WebhookCalls):
     dates late arrivals back; a list of leads knows only their latest state. To compare with such a list, or to delete by
     it, would break what webhooks told right.
     """
+
+    async def check_connection(self) -> None:
+        await self._read("GET", "/auth/CheckApiKey")

@@ -13,3 +13,7 @@ BASE_URL = "https://server.smartlead.ai/api/v1"
 
 class SmartleadClient(FeedCalls, WebhookCalls, FigureCalls):
     """One account: one API key. Each part's docstring names the capabilities that it implements."""
+
+    async def check_connection(self) -> None:
+        """By the categories: no call is there for it, and this list is short and nobody's data."""
+        await self.list_categories()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 
 from libs.database.engine import Database, TenantSession
 from libs.ids import OrgId
@@ -10,7 +13,7 @@ from libs.messaging.work import UnitOfWork
 from libs.observability.logs import get_logger
 from services.analytics.domain.facts import Companies, Fact, fold, newest_of_companies, newest_told
 from services.analytics.repository.facts import FactRepository, FreshnessRepository
-from services.analytics.repository.projections import ProjectionRepository
+from services.analytics.repository.projections import ProjectionRepository, Rows
 
 log = get_logger()
 
@@ -47,10 +50,59 @@ async def rebuild(database: Database, org_id: OrgId) -> int:
 
     Readers see the old rows until it commits.
     """
-    read = 0
     async with database.tenant_transaction(org_id) as session:
-        await ProjectionRepository(session).forget()
-        async for facts in FactRepository(session).all():
-            await project(facts, session)
-            read += len(facts)
+        return await _rebuild(session, None)
+
+
+async def _rebuild(session: TenantSession, as_of: datetime | None) -> int:
+    read = 0
+    await ProjectionRepository(session).forget()
+    async for facts in FactRepository(session).all(as_of):
+        await project(facts, session)
+        read += len(facts)
     return read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What an org's facts fold into, held against what stands. `kept`: the new took the old's place."""
+
+    facts: int
+    stood: Mapping[str, Rows]
+    made: Mapping[str, Rows]
+    kept: bool
+
+    @property
+    def differs(self) -> list[str]:
+        """The projections that were not what the facts say."""
+        return [name for name, rows in self.made.items() if rows != self.stood[name]]
+
+
+class _Discard(Exception):
+    """Ends a transaction without keeping anything of it."""
+
+
+async def compare(database: Database, org_id: OrgId, *, as_of: datetime | None, keep: bool) -> Rebuilt:
+    """Fold the org's facts (those told until `as_of`) beside what stands and compare by hash.
+
+    With `keep` the new takes the old's place, in one commit, if it differs; without nothing changes. Readers see the old rows
+    meanwhile; what this org's consumers write waits. What is of another time is never kept.
+
+    Raises:
+        OrganizationErased: there is nothing left to rebuild.
+    """
+    if keep and as_of is not None:
+        raise ValueError("what is of another time may not replace the present")
+    told: Rebuilt | None = None
+    with suppress(_Discard):
+        async with database.tenant_transaction(org_id) as session:
+            rows = ProjectionRepository(session)
+            await rows.hold_all()
+            stood = await rows.hashes()
+            facts = await _rebuild(session, as_of)
+            made = await rows.hashes()
+            told = Rebuilt(facts=facts, stood=stood, made=made, kept=keep and made != stood)
+            if not told.kept:
+                raise _Discard
+    assert told is not None
+    return told

@@ -66,18 +66,20 @@ class FactRepository:
             contested += [row["subject"] for row in rows]
         return contested
 
-    async def all(self) -> AsyncIterator[list[Fact]]:
-        """Every fact of the org, in bounded lots, read as the newest version of its event."""
+    async def all(self, as_of: datetime | None = None) -> AsyncIterator[list[Fact]]:
+        """Every fact of the org (told until `as_of`), in bounded lots, read as the newest version of its event."""
         last = ("", -1)
         while True:
             rows = await self._session.fetch(
                 """
                 SELECT subject, version, type, event_id, company_id, recorded_at, data::text AS data FROM facts
-                WHERE org_id = $1 AND (subject, version) > ($2, $3) ORDER BY subject, version LIMIT $4
+                WHERE org_id = $1 AND (subject, version) > ($2, $3) AND ($5::timestamptz IS NULL OR recorded_at <= $5)
+                ORDER BY subject, version LIMIT $4
                 """,
                 self._session.org_id,
                 *last,
                 _READ_AT_ONCE,
+                as_of,
             )
             if not rows:
                 return

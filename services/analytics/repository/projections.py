@@ -7,6 +7,7 @@ them FOR UPDATE, so that no child slips past a relabelling; a campaign nobody kn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from libs.contracts.events import (
@@ -18,6 +19,14 @@ from libs.contracts.events import (
 from libs.database.engine import TenantSession
 from libs.ids import CompanyId
 from services.analytics.domain.facts import KnownCampaign
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How many rows, and a hash over what stands in them, whatever their order."""
+
+    count: int
+    hash: str
 
 
 class ProjectionRepository:
@@ -205,3 +214,32 @@ class ProjectionRepository:
             "DELETE FROM engagements WHERE org_id = $1",
         ):
             await self._session.execute(statement, self._org)
+
+    async def hold_all(self) -> None:
+        """Wait for all who write children of the org's campaigns; what they write later waits for us."""
+        await self._session.execute(
+            "SELECT FROM campaigns WHERE org_id = $1 ORDER BY campaign_id FOR UPDATE", self._org
+        )
+
+    async def hashes(self) -> dict[str, Rows]:
+        """Projection -> its rows; the sum of rows' hashes tells two sets apart but for chance."""
+        found = {}
+        for name, statement in (
+            (
+                "campaigns",
+                "SELECT count(*) AS n, sum(hashtextextended(t::text, 0)) AS h FROM campaigns t WHERE org_id = $1",
+            ),
+            ("steps", "SELECT count(*) AS n, sum(hashtextextended(t::text, 0)) AS h FROM steps t WHERE org_id = $1"),
+            (
+                "messages",
+                "SELECT count(*) AS n, sum(hashtextextended(t::text, 0)) AS h FROM messages t WHERE org_id = $1",
+            ),
+            (
+                "engagements",
+                "SELECT count(*) AS n, sum(hashtextextended(t::text, 0)) AS h FROM engagements t WHERE org_id = $1",
+            ),
+        ):
+            row = await self._session.fetchrow(statement, self._org)
+            assert row is not None
+            found[name] = Rows(row["n"], f"{int(row['h'] or 0) & (2**64 - 1):016x}")
+        return found

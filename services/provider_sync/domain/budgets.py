@@ -48,16 +48,19 @@ def spend(budget: Budget, calls_per_minute: int, at: datetime, *, live: bool) ->
     for until in (budget.paused_until, budget.probing_until if budget.is_suspect else None):
         if until is not None and at < until:
             return budget, (until - at).total_seconds()
-    held, per_second = capacity(calls_per_minute), _per_second(calls_per_minute)
-    elapsed = max(0.0, (at - budget.counted_at).total_seconds())
-    left = min(held, budget.calls_left + elapsed * per_second)
-    needed = 1.0 if live else 1.0 + held * _LIVE_ONLY
-    if left < needed:
-        return replace(budget, calls_left=left, counted_at=at), max(
-            _SHORTEST_WAIT_SECONDS, (needed - left) / per_second
-        )
+    there = left(budget, calls_per_minute, at)
+    needed = 1.0 if live else 1.0 + capacity(calls_per_minute) * _LIVE_ONLY
+    if there < needed:
+        wait = max(_SHORTEST_WAIT_SECONDS, (needed - there) / _per_second(calls_per_minute))
+        return replace(budget, calls_left=there, counted_at=at), wait
     probing = at + timedelta(seconds=PROBE_SECONDS) if budget.is_suspect else None
-    return replace(budget, calls_left=left - 1, counted_at=at, probing_until=probing), 0.0
+    return replace(budget, calls_left=there - 1, counted_at=at, probing_until=probing), 0.0
+
+
+def left(budget: Budget, calls_per_minute: int, at: datetime) -> float:
+    """How many calls the bucket holds now, whatever pauses the account."""
+    elapsed = max(0.0, (at - budget.counted_at).total_seconds())
+    return min(capacity(calls_per_minute), budget.calls_left + elapsed * _per_second(calls_per_minute))
 
 
 def answered(budget: Budget) -> Budget:

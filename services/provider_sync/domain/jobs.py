@@ -30,7 +30,7 @@ class JobKind(StrEnum):
     @property
     def is_live(self) -> bool:
         """Somebody waits for it: it may spend what bulk work must leave."""
-        return self in (JobKind.REGISTER_WEBHOOK, JobKind.READ_BACK)
+        return self in (JobKind.REGISTER_WEBHOOK, JobKind.READ_BACK, JobKind.TEST_ACCOUNT, JobKind.READ_FIGURES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import UUID
 from libs.ids import AccountId, CompanyId
 from libs.providers.effects import Effect as Rules
 from libs.providers.effects import Evidence, Seen
+from services.provider_sync.domain.jobs import JobKind
 
 PREFIX = "op_sync"  # the public id names the service that works on it
 
@@ -22,6 +23,11 @@ MOST_SENDS = 5  # a provider that loses every answer is left to a person
 MOST_LOOKS = 8
 
 _DELAYS_SECONDS = (2.0, 10.0, 60.0, 300.0, 600.0)  # as for jobs: an outage of a quarter of an hour is bridged
+
+
+def job_key(operation_id: UUID) -> str:
+    """The natural key of the job that an operation without effects is."""
+    return f"operation:{operation_id}"
 
 
 class EffectState(StrEnum):
@@ -35,7 +41,10 @@ class EffectState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """An operation to be kept. `parts` are the arguments of its effects, one call each, in JSON's values."""
+    """An operation to be kept. `parts` are the arguments of its effects, one call each, in JSON's values.
+
+    With `job` it has no effects: what it asks for changes nothing that may not be changed twice, and is one job's work.
+    """
 
     account_id: AccountId
     company_id: CompanyId
@@ -45,6 +54,7 @@ class Wanted:
     parts: Sequence[Mapping[str, Any]]
     idempotency_key: str | None
     fingerprint: bytes
+    job: JobKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

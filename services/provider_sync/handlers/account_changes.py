@@ -80,15 +80,27 @@ async def change_account(
     return await show_account(work, account_id)
 
 
-async def need_credentials(account_id: UUID, reason: str, work: UnitOfWork) -> None:
-    """The provider no longer takes the account's credentials: nothing is asked of it until there are new ones.
+async def need_credentials(account_id: UUID, reason: str, work: UnitOfWork, *, revision: int | None = None) -> None:
+    """The provider no longer takes the account's credentials: nothing is asked of it until there are new ones, or a test
+    finds that it takes them again. With `revision`, only while the account is as it was then.
 
     Publishes ProviderAccountChangedV1, once.
     """
     accounts = AccountRepository(work.session)
     row = await accounts.lock(account_id)
-    if row is not None and row["status"] == "active":
+    if row is not None and row["status"] == "active" and revision in (None, row["revision"]):
         await _stand(row, "needs_reauth", reason, work)
+
+
+async def work_again(account_id: UUID, work: UnitOfWork, *, revision: int) -> None:
+    """The provider takes the credentials again that it had refused: what was due meanwhile is done at once.
+
+    Publishes ProviderAccountChangedV1.
+    """
+    row = await AccountRepository(work.session).lock(account_id)
+    if row is not None and row["status"] == "needs_reauth" and row["revision"] == revision:
+        await _stand(row, "active", None, work)
+        await JobRepository(work.session).hasten(row["id"])
 
 
 async def _stand(row: asyncpg.Record, status: str, reason: str | None, work: UnitOfWork) -> None:

@@ -27,7 +27,8 @@ from libs.providers.records import ConversationRef, LeadRef
 from libs.providers.registry import Provider
 from libs.tenancy.context import TenantContext
 from services.provider_sync.domain.accounts import Account
-from services.provider_sync.domain.operations import ENDING, PREFIX, Wanted
+from services.provider_sync.domain.jobs import Wish
+from services.provider_sync.domain.operations import ENDING, PREFIX, Wanted, job_key
 from services.provider_sync.handlers.effects import tell, tell_if_changed
 from services.provider_sync.operation_schemas import (
     CampaignChangeIn,
@@ -40,6 +41,7 @@ from services.provider_sync.operation_schemas import (
     ReplyIn,
 )
 from services.provider_sync.repository.accounts import AccountRepository, CompanyRepository
+from services.provider_sync.repository.jobs import JobRepository
 from services.provider_sync.repository.operations import OperationRepository
 from services.provider_sync.repository.targets import TargetRepository
 
@@ -137,11 +139,11 @@ class Operations:
         """Raises: Conflict when it is not known with whom the conversation is."""
         async with self._begin(asking) as work:
             targets = TargetRepository(work.session)
-            row = _found("cnv", await targets.conversation(parse_public_id("cnv", conversation_id)))
+            row = found("cnv", await targets.conversation(parse_public_id("cnv", conversation_id)))
             answered = None
             if body.to_message_id is not None:
                 answered = await targets.message_key(row["id"], parse_public_id("msg", body.to_message_id))
-                _found("msg", answered)
+                found("msg", answered)
         if row["lead_key"] is None:
             raise Conflict("it is not known yet with whom this conversation is: try again later", code="lead_unknown")
         conversation = ConversationRef(
@@ -161,9 +163,9 @@ class Operations:
     ) -> Accepted:
         async with self._begin(asking) as work:
             targets = TargetRepository(work.session)
-            row = _found("cam", await targets.campaign(channel, parse_public_id("cam", campaign_id)))
+            row = found("cam", await targets.campaign(channel, parse_public_id("cam", campaign_id)))
             if lead_id is not None:
-                lead = _found("led", await targets.lead(row["account_id"], parse_public_id("led", lead_id)))
+                lead = found("led", await targets.lead(row["account_id"], parse_public_id("led", lead_id)))
                 wanted["lead"] = LeadRef(key=lead["key"], external_id=lead["external_id"])
         target = Target(row["account_id"], row["company_id"], public_id("cam", row["id"]))
         account = await self._account(asking, target.account_id)
@@ -176,11 +178,10 @@ class Operations:
         if account is None:
             raise NotFound("there is no acc_ object with this id")
         provider = self._providers[account.provider]
-        _check_offered(provider, kind)
+        check_offered(provider, WRITES[kind])
         arguments = neutral.to_json(kind, wanted)
         parts = self._parts(kind, arguments, account, provider)
         await _check_wish(provider, account, kind, parts)
-        said = [kind, target.public_id, str(target.company_id), arguments]
         asked = Wanted(
             account_id=target.account_id,
             company_id=target.company_id,
@@ -189,22 +190,10 @@ class Operations:
             arguments=arguments,
             parts=parts,
             idempotency_key=asking.key,
-            fingerprint=hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest(),
+            fingerprint=fingerprint(kind, target, arguments),
         )
         async with self._begin(asking) as work:
-            operations = OperationRepository(work.session)
-            operation_id = await operations.insert(asked, actor=work.actor)
-            if operation_id is None:
-                return await _repeated(operations, asked, work)
-            # Held until commit: what archives the company afterwards finds this operation and takes it back.
-            if kind not in ENDING and await CompanyRepository(work.session).is_archived(target.company_id):
-                raise Conflict("the company is archived: nothing new is begun for it", code="company_archived")
-            row = await operations.find(operation_id)
-            assert row is not None
-            tell(row, work)
-            work.audit("operation.requested", public_id(PREFIX, operation_id), {"kind": kind, "target": asked.target},
-                       company_id=target.company_id)  # fmt: skip
-            return Accepted(_shown(row), is_repeated=False)
+            return await keep(asked, work)
 
     def _parts(
         self, kind: str, arguments: Mapping[str, Any], account: Account, provider: Provider
@@ -225,9 +214,47 @@ class Operations:
         return self._units.begin(context.org_id, context.scope, actor=context.principal, request_id=asking.request_id)
 
 
+async def keep(asked: Wanted, work: UnitOfWork) -> Accepted:
+    """Keep the wish and the job that it may be, once per key. Publishes OperationChangedV1 and ActionPerformedV1.
+
+    Raises:
+        Conflict: the key was used for another request, or the company is archived.
+    """
+    operations = OperationRepository(work.session)
+    operation_id = await operations.insert(asked, actor=work.actor)
+    if operation_id is None:
+        return await _repeated(operations, asked, work)
+    # Held until commit: what archives the company afterwards finds this operation and takes it back.
+    if asked.kind not in ENDING and await CompanyRepository(work.session).is_archived(asked.company_id):
+        raise Conflict("the company is archived: nothing new is begun for it", code="company_archived")
+    row = found(PREFIX, await operations.find(operation_id))
+    cause = tell(row, work)
+    if asked.job is not None:
+        wish = Wish(
+            account_id=asked.account_id,
+            kind=asked.job,
+            key=job_key(operation_id),
+            payload={**asked.arguments, "operation_id": str(operation_id)},
+            cause=cause,
+        )
+        await JobRepository(work.session).ask([wish])
+    work.audit(
+        "operation.requested",
+        public_id(PREFIX, operation_id),
+        {"kind": asked.kind, "target": asked.target},
+        company_id=asked.company_id,
+    )
+    return Accepted(_shown(row), is_repeated=False)
+
+
+def fingerprint(kind: str, target: Target, arguments: Mapping[str, Any]) -> bytes:
+    said = [kind, target.public_id, str(target.company_id), arguments]
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).digest()
+
+
 async def show_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
     row = await OperationRepository(work.session).find(parse_public_id(PREFIX, operation_id))
-    return _shown(_found(PREFIX, row))
+    return _shown(found(PREFIX, row))
 
 
 async def cancel_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
@@ -237,9 +264,15 @@ async def cancel_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
         Conflict: all of it was sent or settled.
     """
     operations, identifier = OperationRepository(work.session), parse_public_id(PREFIX, operation_id)
-    row = _found(PREFIX, await operations.lock(identifier))
-    if not await operations.cancel(identifier):
+    row = found(PREFIX, await operations.lock(identifier))
+    if await JobRepository(work.session).take_back(job_key(identifier)):
+        cancelled = await operations.settle(identifier, "cancelled")
+        if cancelled is not None:
+            tell(cancelled, work)
+    elif not await operations.cancel(identifier):
         raise Conflict(f"nothing is left to take back: the operation is {row['state']}", code="not_cancellable")
+    else:
+        await tell_if_changed(identifier, work)
     return await _changed(identifier, "operation.cancelled", {}, work)
 
 
@@ -260,14 +293,14 @@ async def resolve_operation(work: UnitOfWork, operation_id: str, body: DecisionI
         Conflict: nothing waits for a person.
     """
     operations, identifier = OperationRepository(work.session), parse_public_id(PREFIX, operation_id)
-    row = _found(PREFIX, await operations.lock(identifier))
+    row = found(PREFIX, await operations.lock(identifier))
     if not await operations.decide(identifier, done=body.outcome == "done", note=body.note):
         raise Conflict(f"nothing waits for a person: the operation is {row['state']}", code="nothing_to_decide")
+    await tell_if_changed(identifier, work)
     return await _changed(identifier, "operation.resolved", {"outcome": body.outcome}, work)
 
 
 async def _changed(operation_id: UUID, action: str, details: Mapping[str, Any], work: UnitOfWork) -> OperationOut:
-    await tell_if_changed(operation_id, work)
     row = await OperationRepository(work.session).find(operation_id)
     assert row is not None
     work.audit(action, public_id(PREFIX, operation_id), details, company_id=CompanyId(row["company_id"]))
@@ -283,8 +316,8 @@ async def _repeated(operations: OperationRepository, asked: Wanted, work: UnitOf
     return Accepted(_shown(row), is_repeated=True)
 
 
-def _check_offered(provider: Provider, kind: str) -> None:
-    capability = WRITES[kind]
+def check_offered(provider: Provider, capability: type[object]) -> None:
+    """Raises: Unsupported, naming the capability and why it is not offered."""
     if not provider.offers(capability):
         why = provider.lacks.get(capability.__name__, "the provider offers no such thing")
         raise Unsupported(f"{provider.name} accounts offer no {capability.__name__}: {why}")
@@ -318,7 +351,7 @@ def _nobody(provider: Provider, account: Account, http: httpx.AsyncClient) -> An
     return provider.make_client(dict.fromkeys(provider.credential_fields, "none"), account.base_url, http)
 
 
-def _found(prefix: str, row: Any) -> Any:
+def found(prefix: str, row: Any) -> Any:
     if row is None:
         raise NotFound(f"there is no {prefix}_ object with this id")
     return row

@@ -147,6 +147,16 @@ class JobRepository:
         )
         return done == 1
 
+    async def take_back(self, key: str) -> bool:
+        """Forget a wish that nobody works at."""
+        return bool(
+            await self._session.execute(
+                "DELETE FROM sync_jobs WHERE org_id = $1 AND key = $2 AND state = 'due'",
+                self._session.org_id,
+                key,
+            )
+        )
+
     async def hasten(self, account_id: AccountId) -> None:
         """What waits for this account is due now."""
         await self._session.execute(

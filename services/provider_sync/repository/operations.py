@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 import asyncpg
@@ -36,7 +36,7 @@ class OperationRepository:
             actor,
             wanted.idempotency_key,
             wanted.fingerprint,
-            len(wanted.parts),
+            len(wanted.parts) if wanted.job is None else 1,
         )
         if operation_id is None:
             return None
@@ -182,6 +182,33 @@ class OperationRepository:
             error_code,
             error,
             shown_id,
+        )
+
+    async def settle(
+        self,
+        operation_id: UUID,
+        state: str,
+        *,
+        result: Mapping[str, object] | None = None,
+        error_code: str | None = None,
+        error: str | None = None,
+    ) -> asyncpg.Record | None:
+        """How far a job's operation is; the row when that changed what is told of it. What has ended stays as it ended."""
+        return await self._session.fetchrow(
+            """
+            UPDATE operations SET state = $3, done = CASE WHEN $3 = 'succeeded' THEN total ELSE done END, error_code = $4,
+              error = $5, result = result || $6::jsonb, revision = revision + 1, changed_at = now(),
+              completed_at = CASE WHEN $3 IN ('succeeded', 'failed', 'cancelled') THEN now() END
+            WHERE org_id = $1 AND id = $2 AND state IN ('pending', 'running')
+              AND (state, error_code, error) IS DISTINCT FROM ($3, $4::text, $5::text)
+            RETURNING *
+            """,
+            self._session.org_id,
+            operation_id,
+            state,
+            error_code,
+            error,
+            orjson.dumps(result or {}).decode(),
         )
 
     async def add_result(self, operation_id: UUID, result: dict[str, object]) -> None:

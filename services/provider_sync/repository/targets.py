@@ -21,6 +21,18 @@ class TargetRepository:
             channel,
         )
 
+    async def newest_campaign(self, account_id: UUID) -> str | None:
+        """The external id of the campaign that was heard of last, of those that are not archived."""
+        found = await self._session.fetchval(
+            """
+            SELECT external_id FROM campaigns WHERE org_id = $1 AND account_id = $2 AND status IS DISTINCT FROM 'archived'
+            ORDER BY updated_at DESC, id LIMIT 1
+            """,
+            self._session.org_id,
+            account_id,
+        )
+        return None if found is None else str(found)
+
     async def lead(self, account_id: UUID, lead_id: UUID) -> asyncpg.Record | None:
         return await self._session.fetchrow(
             "SELECT key, external_id FROM leads WHERE org_id = $1 AND id = $2 AND account_id = $3",

@@ -27,6 +27,7 @@ Meaning = Callable[["Sound"], Any]
 _FREE = ("name", "email")
 _LEFT_OUT = object()
 _ZONES = ("UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Asia/Kathmandu")
+_ONE_CAMPAIGN = re.compile(r"/v1/email/campaigns/[^/]+")
 _REAL_ID = re.compile(r"[a-z]{3}_[0-9a-f]{32}")
 
 # What fields of bodies and queries mean where their schema cannot tell; a probe's own word for one goes before.
@@ -161,6 +162,8 @@ class Sound:
         mended = {name: self._meant(name, value) for name, value in body.items()}
         mended |= {name: value for name, value in probed.items() if name not in _FREE or name not in body}
         mended = {name: value for name, value in mended.items() if value is not _LEFT_OUT}
+        if _ONE_CAMPAIGN.fullmatch(path):
+            mended.pop("name", None)  # its provider cannot rename one
         if {"role", "company_ids"} & mended.keys():
             mended |= self.dice.choice(_ROLES)(self.world)
         if "revision" in mended:

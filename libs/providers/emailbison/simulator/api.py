@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from libs.providers.emailbison.simulator import on_account, on_campaigns, on_leads, on_mail, on_sequences
+from libs.providers.emailbison.simulator import on_account, on_campaigns, on_leads, on_mail, on_sequences, on_tools
 from libs.providers.emailbison.simulator.routing import (
     PREFIX,
     Call,
@@ -19,6 +19,7 @@ from libs.providers.emailbison.simulator.routing import (
     Refused,
     as_response,
     read_body,
+    read_query,
     wrapped,
 )
 from libs.providers.emailbison.simulator.simulator import EmailBisonSimulator
@@ -59,6 +60,8 @@ class EmailBisonApp(SimulatedApi):
 
     async def route(self, request: Request, path: str, key: str) -> Response:
         simulator = self.simulators.get(key)
+        if path == on_tools.PATH:
+            return await on_tools.answer(request, is_known=simulator is not None)
         if simulator is None:
             return self.key_refused(key)
         verbs: list[str] = []
@@ -70,7 +73,7 @@ class EmailBisonApp(SimulatedApi):
             if method != request.method:
                 continue
             try:
-                given = {**await read_body(request), **request.query_params}
+                given = {**await read_body(request), **read_query(request)}
                 status, body = await handle(Call(self, simulator, path, found.groupdict(), given, page_fault(request)))
                 return as_response(body, status)
             except Refused as refusal:
@@ -87,6 +90,7 @@ class EmailBisonApp(SimulatedApi):
 def emailbison_app(
     *simulators: EmailBisonSimulator, calls_per_minute: int | None = None, habits: Habits | None = None
 ) -> EmailBisonApp:
-    """The API of these workspaces, under /api; unlimited without `calls_per_minute` (3,000 are told)."""
+    """The API of these workspaces, under /api, and the vendor's MCP server at /mcp; unlimited without `calls_per_minute`
+    (3,000 are told)."""
     limit = SlidingWindow(calls_per_minute, 60.0) if calls_per_minute is not None else None
     return EmailBisonApp(simulators, limit=limit, habits=habits or Habits())

@@ -15,7 +15,7 @@ async def _list_campaigns(call: Call) -> Answer:
     rows = [
         resources.campaign(found, title_case=call.habits.title_case_statuses)
         for found in call.account.campaigns
-        if not wanted or found.status == wanted
+        if (not wanted or found.status == wanted) and call.finds(found.name)
     ]
     return 200, paged(call, rows)
 

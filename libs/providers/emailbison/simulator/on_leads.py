@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from libs.providers.emailbison.simulator import resources
+from libs.providers.emailbison.simulator.live import DELETES_AFTER
 from libs.providers.emailbison.simulator.model import Campaign, Lead, new_uuid, whole_second
 from libs.providers.emailbison.simulator.routing import Answer, Call, Route, invalid, paged, route, wrapped
 from libs.providers.fields import read_address
@@ -17,7 +18,8 @@ _NOBODY_ADDED = (
 
 
 async def _list_leads(call: Call) -> Answer:
-    return 200, paged(call, [resources.lead(call.account, lead) for lead in call.account.leads.values()])
+    found = [lead for lead in call.account.leads.values() if call.finds(lead.address, lead.name, lead.company)]
+    return 200, paged(call, [resources.lead(call.account, lead) for lead in found])
 
 
 async def _get_lead(call: Call) -> Answer:
@@ -32,9 +34,50 @@ async def _create_lead(call: Call) -> Answer:
     return 201, {"data": resources.lead(call.account, _write(call, address, call.given))}
 
 
+async def _change_lead(call: Call) -> Answer:
+    """Merges; a lead's address stays."""
+    found = call.lead()
+    return 200, {"data": resources.lead(call.account, _write(call, found.address, call.given))}
+
+
+async def _replace_lead(call: Call) -> Answer:
+    """What is left out is cleared."""
+    found = call.lead()
+    _check_variables(call, call.given)
+    found.first_name, found.last_name, found.company, found.title, found.notes = "", "", "", "", None
+    found.variables = {}
+    return await _change_lead(call)
+
+
+async def _delete_lead(call: Call) -> Answer:
+    """By the queue, some time later."""
+    found, account = call.lead(), call.account
+
+    def go() -> None:
+        account.leads.pop(found.address, None)
+        for campaign in account.campaigns:
+            campaign.enrolments = [one for one in campaign.enrolments if one.lead is not found]
+
+    call.simulator.live.after(DELETES_AFTER, go)
+    return 200, {"data": {"success": True, "message": "Lead deletion process started."}}
+
+
+async def _create_many(call: Call) -> Answer:
+    """No upsert either."""
+    rows = call.given.get("leads")
+    for index, row in enumerate(rows if isinstance(rows, list) else ()):
+        if _address(row, f"leads.{index}.email") in call.account.leads:
+            raise invalid(f"leads.{index}.email", f"The leads.{index}.email has already been taken.")
+    return await _write_many(call)
+
+
 async def _create_or_update(call: Call) -> Answer:
     if call.text("existing_lead_behavior") not in ("put", "patch"):
         raise invalid("existing_lead_behavior", "The selected existing lead behavior is invalid.")
+    return await _write_many(call)
+
+
+async def _write_many(call: Call) -> Answer:
     rows = call.given.get("leads")
     if not isinstance(rows, list) or not rows or len(rows) > MOST_LEADS:
         raise invalid("leads", f"The leads field must have between 1 and {MOST_LEADS} items.")
@@ -151,7 +194,11 @@ ROUTES: tuple[Route, ...] = (
     route("GET", "/leads", _list_leads),
     route("POST", "/leads", _create_lead),
     route("POST", "/leads/create-or-update/multiple", _create_or_update),
+    route("POST", "/leads/multiple", _create_many),
     route("GET", "/leads/{lead}", _get_lead),
+    route("PATCH", "/leads/{lead}", _change_lead),
+    route("PUT", "/leads/{lead}", _replace_lead),
+    route("DELETE", "/leads/{lead}", _delete_lead),
     route("PATCH", "/leads/{lead}/unsubscribe", _unsubscribe),
     route("GET", _IN, _list_members),
     route("DELETE", _IN, _remove),

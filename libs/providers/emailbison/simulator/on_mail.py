@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from libs.providers.emailbison.simulator import resources
 from libs.providers.emailbison.simulator.model import Campaign, InboxRow, Lead, whole_second
 from libs.providers.emailbison.simulator.resources import Resource
@@ -46,16 +48,26 @@ async def _list_lead_replies(call: Call) -> Answer:
     return 200, paged(call, _replies(call, None, call.lead()), is_inbox=True)
 
 
+_STATUSES: Mapping[str, Callable[[InboxRow], bool]] = {
+    "interested": lambda row: row.is_interested,
+    "automated_reply": lambda row: row.is_automated,
+    "not_automated_reply": lambda row: not row.is_automated,
+}
+
+
 def _replies(call: Call, campaign: Campaign | None, lead: Lead | None) -> list[Resource]:
     """Our own outgoing mail and bounces are among them."""
-    folder = call.text("folder")
-    filters = {"campaign_id": call.text("campaign_id"), "lead_id": call.text("lead_id")}
+    folder, status, read = call.text("folder"), call.text("status"), call.text("read").lower()
+    filters = {name: call.text(name) for name in ("campaign_id", "lead_id", "sender_email_id")}
     rows = [
         resources.reply(row)
         for row in call.account.inbox
         if (campaign is None or row.campaign is campaign)
         and (lead is None or (row.lead is not None and row.lead.id == lead.id))
         and (folder in ("", "all") or row.folder.lower() == folder)
+        and (read == "" or row.is_read is (read in ("1", "true")))
+        and (status not in _STATUSES or _STATUSES[status](row))
+        and call.finds(row.subject, row.text, row.from_address, row.to_address)
     ]
     return [row for row in rows if all(not wanted or str(row[name]) == wanted for name, wanted in filters.items())]
 

@@ -26,6 +26,7 @@ PREFIX = "/api"
 ROWS = 15
 MOST_ROWS = 100
 LAST_PAGE_SERVED = 500
+_FILTER = re.compile(r"^filters\[(\w+)\]$")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,6 +75,11 @@ class Call:
     def text(self, name: str) -> str:
         value = self.given.get(name)
         return str(value) if isinstance(value, str | int) else ""
+
+    def finds(self, *texts: object) -> bool:
+        """Whether one of these holds what is searched for, if something is."""
+        wanted = self.text("search").casefold()
+        return not wanted or any(wanted in str(text).casefold() for text in texts)
 
     def numbers(self, name: str) -> list[int]:
         """Ids, at least one."""
@@ -178,6 +184,11 @@ def _read_cursor(cursor: str) -> int:
 def _link(address: str, **query: int | str | None) -> str | None:
     given = {name: value for name, value in query.items() if value is not None}
     return f"{address}?{urlencode(given)}" if given else None
+
+
+def read_query(request: Request) -> dict[str, str]:
+    """`filters[name]` is `name`: clients write both. With a dot instead it is a name that nobody asks for."""
+    return {_FILTER.sub(r"\1", name): value for name, value in request.query_params.items()}
 
 
 async def read_body(request: Request) -> dict[str, object]:

@@ -13,7 +13,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from libs.providers.heyreach.simulator import on_account, on_campaigns, on_inbox, on_leads, on_webhooks
+from libs.providers.heyreach.simulator import on_account, on_campaigns, on_inbox, on_leads, on_lists, on_webhooks
 from libs.providers.heyreach.simulator.routing import Call, Created, Handle, Refused, body_of
 from libs.providers.heyreach.simulator.simulator import HeyReachSimulator
 from libs.providers.simulation import SimulatedApi, SlidingWindow
@@ -41,10 +41,15 @@ ROUTES: Mapping[str, Mapping[str, Handle]] = {
     "/campaign/StopLeadInCampaign": {"POST": on_campaigns.stop_lead},
     "/campaign/GetLeadsFromCampaign": {"POST": on_campaigns.list_leads},
     "/campaign/GetCampaignsForLead": {"POST": on_campaigns.list_campaigns_of_lead},
-    "/list/GetAll": {"POST": on_leads.list_lists},
-    "/list/GetById": {"GET": on_leads.get_list},
-    "/list/GetLeadsFromList": {"POST": on_leads.list_leads_of_list},
-    "/list/GetListsForLead": {"POST": on_leads.lists_of_lead},
+    "/list/GetAll": {"POST": on_lists.list_lists},
+    "/list/GetById": {"GET": on_lists.get_list},
+    "/list/CreateEmptyList": {"POST": on_lists.create_empty},
+    "/list/GetLeadsFromList": {"POST": on_lists.list_leads},
+    "/list/AddLeadsToList": {"POST": on_lists.add_leads_v1},
+    "/list/AddLeadsToListV2": {"POST": on_lists.add_leads},
+    "/list/DeleteLeadsFromList": {"DELETE": on_lists.delete_leads},
+    "/list/DeleteLeadsFromListByProfileUrl": {"DELETE": on_lists.delete_leads_by_profile},
+    "/list/GetListsForLead": {"POST": on_lists.lists_of_lead},
     "/lead/GetLead": {"POST": on_leads.get_lead},
     "/lead/GetTags": {"POST": on_leads.get_tags},
     "/lead/AddTags": {"POST": on_leads.add_tags},

@@ -142,6 +142,16 @@ class Campaign:
 
 
 @dataclass(slots=True)
+class UserList:
+    """A list that was made by itself; each campaign has one of its own besides."""
+
+    id: int
+    name: str
+    created_at: datetime
+    leads: dict[str, Lead] = field(default_factory=dict)  # by the lead's id
+
+
+@dataclass(slots=True)
 class Registration:
     """One webhook: one event type. Two of one type and URL both live, and both post."""
 
@@ -163,6 +173,7 @@ class Account:
     registrations: list[Registration] = field(default_factory=list)
     leads: list[Lead] = field(default_factory=list)
     threads: list[Thread] = field(default_factory=list)
+    lists: list[UserList] = field(default_factory=list)
     tags: set[str] = field(default_factory=lambda: {"Interested", "Later", "Port"})
     ids: Iterator[int] = field(default_factory=lambda: iter(range(7_000_000, 9_000_000)))  # of what is made meanwhile
 

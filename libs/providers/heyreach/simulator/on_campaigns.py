@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 
 from libs.providers.fields import JsonObject
-from libs.providers.heyreach.profiles import read_profile
-from libs.providers.heyreach.simulator.model import Campaign, Enrolment, Lead, Sender
-from libs.providers.heyreach.simulator.on_leads import profile
+from libs.providers.heyreach.simulator.model import Campaign, Enrolment, Sender
+from libs.providers.heyreach.simulator.on_leads import checked_lead, new_lead, profile
 from libs.providers.heyreach.simulator.payloads import instant
 from libs.providers.heyreach.simulator.routing import Call, Refused, Row, invalid, no, page
 
 LARGEST_BATCH = 100
 STATS_LAG = timedelta(minutes=5)  # progressStats follow what happens by minutes
-_VARIABLE = re.compile(r"[A-Za-z0-9_]+")
 _BRANCHING = ("CONNECTION_REQUEST", "CHECK_IS_CONNECTION", "CHECK_IS_OPEN_PROFILE")
 _NODES = (*_BRANCHING, "MESSAGE", "INMAIL", "VIEW_PROFILE", "FOLLOW", "LIKE_POST", "END")
 
 
 async def list_campaigns(call: Call) -> object:
     wanted = call.body.get("statuses")
-    found = [_campaign(call, campaign) for campaign in call.account.campaigns]
+    senders = call.body.get("accountIds")
+    rows = [_campaign(call, campaign) for campaign in call.account.campaigns if call.finds(campaign.name)]
     if isinstance(wanted, list) and wanted:
-        found = [campaign for campaign in found if campaign["status"] in wanted]
-    return page(call, found)
+        rows = [row for row in rows if row["status"] in wanted]
+    if isinstance(senders, list) and senders:
+        used = {campaign.id: {sender.id for sender in campaign.senders} for campaign in call.account.campaigns}
+        rows = [row for row in rows if isinstance(row["id"], int) and used[row["id"]].intersection(senders)]
+    return page(call, rows)
 
 
 async def get_campaign(call: Call) -> object:
@@ -88,7 +89,7 @@ async def add_leads(call: Call) -> object:
     checked = [_pair(call, pair) for pair in pairs]
     added = 0
     for told, sender in checked:
-        lead = call.account.lead_at(str(told["profileUrl"])) or _new_lead(call, told)
+        lead = call.account.lead_at(str(told["profileUrl"])) or new_lead(call, told)
         enrolment = campaign.enrolments.get(lead.id)
         if enrolment is None:
             number = len(campaign.enrolments) % len(campaign.senders)
@@ -193,38 +194,13 @@ def _enrolment(one: Enrolment) -> Row:
 
 
 def _pair(call: Call, pair: object) -> tuple[Mapping[str, object], Sender | None]:
-    lead = pair.get("lead") if isinstance(pair, dict) else None
-    if not isinstance(lead, dict) or not isinstance(pair, dict):
+    if not isinstance(pair, dict):
         raise invalid("accountLeadPairs", "field is required")
-    if read_profile(str(lead.get("profileUrl") or "")) is None:
-        raise invalid("profileUrl", "field is required")
-    for one in lead.get("customUserFields") or ():
-        if not isinstance(one, dict) or not _VARIABLE.fullmatch(str(one.get("name"))) or "value" not in one:
-            raise no("Custom field names may contain only letters, digits and underscores.")
-    number = pair.get("linkedInAccountId")
+    lead, number = checked_lead(pair.get("lead"), "accountLeadPairs"), pair.get("linkedInAccountId")
     sender = call.account.sender(number)
     if number is not None and sender is None:
         raise no("The LinkedIn account does not exist.")
     return lead, sender
-
-
-def _new_lead(call: Call, told: Mapping[str, object]) -> Lead:
-    def text(name: str) -> str | None:
-        value = told.get(name)
-        return value if isinstance(value, str) and value else None
-
-    made = Lead(
-        id=str(next(call.account.ids)),
-        profile_url=str(told["profileUrl"]),
-        first_name=text("firstName") or "",
-        last_name=text("lastName") or "",
-        company_name=text("companyName") or "",
-        position=text("position"),
-        location=text("location"),
-        address=text("emailAddress"),
-    )
-    call.account.leads.append(made)
-    return made
 
 
 def _check(node: object, path: str) -> None:

@@ -1,12 +1,15 @@
-"""Leads whatever campaign they are in: profiles, tags, and the lists that campaigns are made for."""
+"""Leads whatever campaign they are in: profiles and tags."""
 
 from __future__ import annotations
 
-from libs.providers.heyreach.simulator.model import Campaign, Enrolment, Lead
-from libs.providers.heyreach.simulator.payloads import instant
-from libs.providers.heyreach.simulator.routing import Call, Refused, Row, invalid, no, page
+import re
+from collections.abc import Mapping
 
-LARGEST_PAGE = 1000  # of the leads of a list
+from libs.providers.heyreach.profiles import read_profile
+from libs.providers.heyreach.simulator.model import Lead
+from libs.providers.heyreach.simulator.routing import Call, Refused, Row, invalid, no
+
+_VARIABLE = re.compile(r"[A-Za-z0-9_]+")
 
 
 async def get_lead(call: Call) -> object:
@@ -34,29 +37,6 @@ async def add_tags(call: Call) -> object:
 
 async def replace_tags(call: Call) -> object:
     return _tag(call, replace=True)
-
-
-async def list_lists(call: Call) -> object:
-    return page(call, [_list(campaign) for campaign in call.account.campaigns])
-
-
-async def get_list(call: Call) -> object:
-    return _list(_of_list(call, call.query_number("listId")))
-
-
-async def list_leads_of_list(call: Call) -> object:
-    campaign = _of_list(call, call.body.get("listId"))
-    return page(call, [_in_list(one) for one in campaign.enrolments.values()], LARGEST_PAGE)
-
-
-async def lists_of_lead(call: Call) -> object:
-    lead = call.lead_named("profileUrl", "linkedinId", "email")
-    rows: list[Row] = [
-        {"listId": campaign.list_id, "listName": campaign.list_name}
-        for campaign in call.account.campaigns
-        if lead is not None and lead.id in campaign.enrolments
-    ]
-    return page(call, rows)
 
 
 def profile(lead: Lead) -> Row:
@@ -99,33 +79,32 @@ def _tag(call: Call, *, replace: bool) -> object:
     return {"newAssignedTags": [tag for tag in wanted if tag not in before]}
 
 
-def _of_list(call: Call, list_id: object) -> Campaign:
-    found = next((campaign for campaign in call.account.campaigns if campaign.list_id == list_id), None)
-    if found is None:
-        raise no("The list does not exist!")
-    return found
+def checked_lead(told: object, name: str) -> Mapping[str, object]:
+    """A lead as it is written; `name` is what it is a part of."""
+    if not isinstance(told, dict):
+        raise invalid(name, "field is required")
+    if read_profile(str(told.get("profileUrl") or "")) is None:
+        raise invalid("profileUrl", "field is required")
+    for one in told.get("customUserFields") or ():
+        if not isinstance(one, dict) or not _VARIABLE.fullmatch(str(one.get("name"))) or "value" not in one:
+            raise no("Custom field names may contain only letters, digits and underscores.")
+    return told
 
 
-def _list(campaign: Campaign) -> Row:
-    return {
-        "id": campaign.list_id,
-        "name": campaign.list_name,
-        "totalItemsCount": len(campaign.enrolments),
-        "listType": "USER_LIST",
-        "creationTime": instant(campaign.created_at),
-        "campaignIds": [campaign.id],
-    }
+def new_lead(call: Call, told: Mapping[str, object]) -> Lead:
+    def text(name: str) -> str | None:
+        value = told.get(name)
+        return value if isinstance(value, str) and value else None
 
-
-def _in_list(one: Enrolment) -> Row:
-    custom = [{"name": name, "value": value} for name, value in one.custom_fields.items()]
-    return {
-        "id": one.id,
-        # Another one than campaigns tell: the profile is what they share.
-        **(profile(one.lead) | {"linkedin_id": f"9{one.lead.id}"}),
-        "tags": list(one.lead.tags),
-        "autoTags": [],
-        "enrichedEmailAddress": None,
-        "customEmailAddress": None,
-        "customFields": custom,
-    }
+    made = Lead(
+        id=str(next(call.account.ids)),
+        profile_url=str(told["profileUrl"]),
+        first_name=text("firstName") or "",
+        last_name=text("lastName") or "",
+        company_name=text("companyName") or "",
+        position=text("position"),
+        location=text("location"),
+        address=text("emailAddress"),
+    )
+    call.account.leads.append(made)
+    return made

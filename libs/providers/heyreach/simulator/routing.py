@@ -80,6 +80,11 @@ class Call:
             raise invalid(name, "field is required")
         return value
 
+    def finds(self, *texts: object) -> bool:
+        """Whether one of these holds the keyword, if there is one."""
+        wanted = self.body.get("keyword")
+        return not isinstance(wanted, str) or any(wanted.casefold() in str(text).casefold() for text in texts)
+
     def campaign_in_query(self) -> Campaign:
         return self._existing(self.query_number("campaignId"))
 

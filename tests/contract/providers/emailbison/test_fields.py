@@ -98,6 +98,10 @@ async def everything(stage: Stage, ask: Ask) -> None:
     stage.simulator.advance(timedelta(hours=1))
     await ask("GET /leads", pagination_type="cursor")
     await ask("GET /leads/dana@acme.example.com")
+    (many,) = (await ask("POST /leads/multiple", {"leads": [{"email": "many@acme.example.com", **lead}]}))["data"]
+    await ask(f"PATCH /leads/{many['id']}", {"title": "COO"})
+    await ask("PUT /leads/many@acme.example.com", {"first_name": "Many", "last_name": "More"})
+    await ask(f"DELETE /leads/{many['id']}")
     await ask(f"POST {one}/leads/stop-future-emails", {"lead_ids": [leo]})
     await ask(f"DELETE {one}/leads", {"lead_ids": [bo]})
     await ask(f"PATCH /leads/{ana}/unsubscribe")

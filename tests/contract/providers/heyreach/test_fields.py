@@ -82,6 +82,14 @@ async def everything(stage: Stage, ask: Ask) -> None:
     for each in lists["items"]:
         await ask("GET /list/GetById", listId=each["id"])
         await ask("POST /list/GetLeadsFromList", {"listId": each["id"], "offset": 0, "limit": 1000})
+    mine = (await ask("POST /list/CreateEmptyList", {"name": "Mine"}))["id"]
+    people = [{"profileUrl": profile(name), "firstName": name} for name in ("ada", "bo")]
+    await ask("POST /list/AddLeadsToList", {"listId": mine, "leads": people[:1]})
+    await ask("POST /list/AddLeadsToListV2", {"listId": mine, "leads": people})
+    (first, _) = (await ask("POST /list/GetLeadsFromList", {"listId": mine}))["items"]
+    await ask("DELETE /list/DeleteLeadsFromList", {"listId": mine, "leadMemberIds": [first["linkedin_id"]]})
+    urls = {"listId": mine, "profileUrls": [profile("ada"), profile("bo")]}
+    assert await ask("DELETE /list/DeleteLeadsFromListByProfileUrl", urls) == {"notFoundInList": ["ada-example"]}
     await ask("POST /list/GetListsForLead", {"profileUrl": profile("ines")})
     await ask("POST /lead/GetLead", {"profileUrl": profile("ines")})
     tags = {"leadProfileUrl": profile("ines"), "tags": ["Pilot"], "createTagIfNotExisting": True}

@@ -110,5 +110,23 @@ async def test_every_forwarded_list_and_document(house, http):
             "sch_1", "2026-07-11T02:00:00Z"
         ),
     }
+    documents |= {
+        "/email/campaigns": await client.create_campaign("email", "acc_1", "Autumn", company_id="cmp_1"),
+        "/email/campaigns/cam_1": await client.change_campaign("email", "cam_1", new_leads_per_day=20),
+        "/email/campaigns/cam_1/sequence": await client.replace_steps("cam_1", [{"delay_days": 0}]),
+        "/linkedin/campaigns/cam_1/sequence": await client.replace_sequence("cam_1", {"kind": "end"}),
+        "/linkedin/campaigns/cam_1/start": await client.start_campaign("linkedin", "cam_1"),
+        "/linkedin/campaigns/cam_1/pause": await client.pause_campaign("linkedin", "cam_1"),
+        "/linkedin/campaigns/cam_1/resume": await client.resume_campaign("linkedin", "cam_1"),
+        "/email/campaigns/cam_1/stop": await client.stop_campaign("email", "cam_1"),
+        "/email/campaigns/cam_1/leads": await client.add_leads("email", "cam_1", [{"email": "a@example.com"}]),
+        "/email/campaigns/cam_1/leads/led_1/pause": await client.pause_lead("email", "cam_1", "led_1"),
+        "/email/campaigns/cam_1/leads/led_1/resume": await client.resume_lead("email", "cam_1", "led_1"),
+        "/email/campaigns/cam_1/leads/led_1": await client.remove_lead("email", "cam_1", "led_1"),
+        "/inbox/conversations/cnv_1/replies": await client.reply("cnv_1", "Thursday", cc=["b@example.com"]),
+        "/operations/op_sync_1": await client.operation("op_sync_1"),
+        "/operations/op_sync_1/cancel": await client.cancel_operation("op_sync_1"),
+        "/operations/op_sync_1/resolve": await client.resolve_operation("op_sync_1", done=True, note="it is there"),
+    }
     for path, document in documents.items():
         assert document["data"] == [{"path": path}]

@@ -22,6 +22,8 @@ from libs.ids import entity_id, new_id
 from libs.providers.simulation import FaultKind, PostKind
 from libs.providers.smartlead.client import SmartleadClient
 from libs.providers.smartlead.simulator import Happened
+from services.provider_sync import jobs
+from services.provider_sync.domain.jobs import retry_delay
 from services.provider_sync.repository.jobs import JobRepository
 from tests.integration.services.provider_sync.house import House
 from tests.integration.services.provider_sync.stage import payload, rows_of, told
@@ -32,6 +34,12 @@ async def house(database, units):
     house = House(database("provider_sync"), units("provider_sync"))
     yield house
     await house.http.aclose()
+
+
+@pytest.fixture(autouse=True)
+def retries_wait(monkeypatch):
+    """The wait before another try is drawn from zero on: a slow machine would find it over before it has looked around."""
+    monkeypatch.setattr(jobs, "retry_delay", lambda *drawn: None if retry_delay(*drawn) is None else 3600.0)
 
 
 @pytest.fixture

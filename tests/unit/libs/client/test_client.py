@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from libs.client.client import ApiProblem, OutriderClient
+from libs.client.client import ApiProblem, OperationFailed, OutriderClient
 
 
 class Api:
@@ -99,3 +99,49 @@ async def test_a_client_closes_only_what_it_opened():
     async with OutriderClient("http://api.example.com", "k") as own:
         http = own._http
     assert http.is_closed
+
+
+def operation(state: str, **more: object) -> httpx.Response:
+    document = {"id": "op_sync_1", "kind": "start_campaign", "state": state, "needs_decision": False}
+    return httpx.Response(200, json=document | {"error_code": None, "error": None} | more)
+
+
+async def test_a_change_is_asked_for_with_its_key_and_followed_to_its_end():
+    api = Api(operation("pending"), operation("running"), operation("succeeded", result={"campaign_id": "cam_1"}))
+
+    asked = await api.client().create_campaign("email", "acc_1", "Autumn", idempotency_key="one")
+    done = await api.client().wait_for(asked, poll_seconds=0)
+
+    assert done["result"] == {"campaign_id": "cam_1"}
+    assert [(request.method, request.url.path) for request in api.requests] == [
+        ("POST", "/v1/email/campaigns"),
+        ("GET", "/v1/operations/op_sync_1"),
+        ("GET", "/v1/operations/op_sync_1"),
+    ]
+    assert api.requests[0].headers["idempotency-key"] == "one"
+    assert api.requests[0].headers["authorization"] == "Bearer otr_live_k"
+    assert "idempotency-key" not in api.requests[1].headers
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (
+            operation("failed", error_code="provider_refused", error="no mailbox"),
+            "failed: provider_refused: no mailbox",
+        ),
+        (operation("cancelled"), "cancelled"),
+        (operation("unknown", needs_decision=True, error_code="answer_unknown"), "needs a decision"),
+    ],
+)
+async def test_what_will_not_be_done_is_an_error(answer: httpx.Response, words: str):
+    with pytest.raises(OperationFailed, match=words) as caught:
+        await Api(answer).client().wait_for({"id": "op_sync_1"}, poll_seconds=0)
+    assert caught.value.operation["id"] == "op_sync_1"
+
+
+async def test_what_goes_on_is_not_waited_for_for_ever():
+    api = Api(operation("unknown"), operation("running"))
+    with pytest.raises(TimeoutError):
+        await api.client().wait_for({"id": "op_sync_1"}, within_seconds=0.05, poll_seconds=60)
+    assert len(api.requests) == 1

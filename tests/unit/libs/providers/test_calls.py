@@ -275,6 +275,18 @@ async def test_the_providers_clock_is_told_though_two_servers_wrote_it() -> None
     assert answer.answered_at == datetime(2026, 7, 11, 12, 5, tzinfo=UTC)
 
 
+async def test_an_empty_answer_where_there_is_always_one_is_a_hiccup():
+    provider = Provider(httpx.Response(200), httpx.Response(200, json={"id": 7}), httpx.Response(200))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(provider)) as http:
+        value, _ = await call(http, "GET", URL, idempotent=True, may_be_empty=False, explain=str, policy=QUICK)
+        assert (value, len(provider.requests)) == ({"id": 7}, 2)
+
+        with pytest.raises(ProviderUnavailable, match="answered 200 with an empty answer"):
+            await call(
+                http, "POST", URL, idempotent=False, may_be_empty=False, explain=str, policy=QUICK, json={}
+            )  # fmt: skip
+
+
 async def test_an_empty_answer_is_none_and_odd_characters_are_mended() -> None:
     assert await ask(Provider(httpx.Response(200))) is None
     assert await ask(Provider(httpx.Response(200, content=b'["a\\u0000b\\ud83d"]'))) == ["a\ufffdb\ufffd"]

@@ -21,8 +21,8 @@ MANAGE = {
 }  # fmt: skip
 ADMIN = MANAGE | {
     "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "deliveries:release",
-    "delivery_bodies:read", "exports:read", "keys:read", "keys:write", "ledger:read", "schedules:run", "users:read",
-    "users:write",
+    "delivery_bodies:read", "exports:read", "keys:read", "keys:write", "ledger:read", "schedules:run",
+    "users:read", "users:write",
 }  # fmt: skip
 # No word of what anybody wrote.
 METADATA = {

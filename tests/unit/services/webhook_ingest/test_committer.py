@@ -185,3 +185,20 @@ async def test_a_client_that_leaves_does_not_stop_the_flush(store: Store) -> Non
     assert isinstance(answers[0], asyncio.CancelledError)
     assert answers[1:] == [None, None]
     assert [len(batch) for batch in store.batches] == [3]
+
+
+async def test_who_comes_behind_a_flood_is_in_the_next_commit(store: Store) -> None:
+    store.open.clear()
+    shared = committer(store, max_batch=10)
+    flood = [asyncio.create_task(shared.keep(arrival())) for _ in range(100)]
+    await settled()  # the first is in flight, the others wait
+    late = [asyncio.create_task(shared.keep(arrival(org_id=THEIRS))) for _ in range(3)]
+    await settled()
+    store.open.set()
+    await asyncio.gather(*flood, *late)
+
+    orgs = [[one.org_id for one in batch] for batch in store.batches]
+    assert [batch.count(THEIRS) for batch in orgs[:3]] == [0, 3, 0]
+    assert [batch.count(MINE) for batch in orgs[:3]] == [10, 7, 10]
+    assert sum(map(len, orgs)) == 103
+    assert [one for batch in store.batches for one in batch if one.org_id == THEIRS] != []

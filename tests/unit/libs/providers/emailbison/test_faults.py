@@ -48,6 +48,7 @@ READS: dict[str, Ask] = {
     "list_conversations": lambda c, s: c.list_conversations(),
     "list_messages": lambda c, s: c.list_messages(_answered(s)),
     "check_webhook": lambda c, s: c.check_webhook(s.webhook, url=HOOK),
+    "check_connection": lambda c, s: c.check_connection(),
     "list_webhooks": lambda c, s: c.list_webhooks(),
     "read_figures": lambda c, s: c.read_figures(_id(s)),
     "list_campaign_ids": lambda c, s: c.list_campaign_ids(),

@@ -44,6 +44,7 @@ READS: dict[str, Ask] = {
     "find_campaign_lead": lambda c, s: c.find_campaign_lead(_id(s), _ref(s)),
     "find_lead": lambda c, s: c.find_lead(_ref(s).key),
     "list_campaigns_of_lead": lambda c, s: c.list_campaigns_of_lead(_ref(s)),
+    "check_connection": lambda c, s: c.check_connection(),
     "list_categories": lambda c, s: c.list_categories(),
     "list_conversations": lambda c, s: c.list_conversations(),
     "list_messages": lambda c, s: c.list_messages(_answered(s)),
