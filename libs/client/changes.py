@@ -137,6 +137,13 @@ class Changes(Caller):
         path = f"/{channel}/campaigns/{campaign_id}/leads/{lead_id}/resume"
         return await self._ask("POST", path, None, idempotency_key)
 
+    async def stop_lead(
+        self, channel: Channel, campaign_id: str, lead_id: str, *, idempotency_key: str | None = None
+    ) -> Json:
+        """For good; the lead stays listed in the campaign."""
+        path = f"/{channel}/campaigns/{campaign_id}/leads/{lead_id}/stop"
+        return await self._ask("POST", path, None, idempotency_key)
+
     async def remove_lead(
         self, channel: Channel, campaign_id: str, lead_id: str, *, idempotency_key: str | None = None
     ) -> Json:

@@ -31,7 +31,7 @@ def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
     ]
     of_leads = [
         ("POST", "/{id}/leads"), ("POST", "/{id}/leads/{lead}/pause"), ("POST", "/{id}/leads/{lead}/resume"),
-        ("DELETE", "/{id}/leads/{lead}"),
+        ("POST", "/{id}/leads/{lead}/stop"), ("DELETE", "/{id}/leads/{lead}"),
     ]  # fmt: skip
     return (
         *(Forward(method, campaigns + path, "provider-sync", "campaigns:write") for method, path in of_campaigns),

@@ -122,6 +122,12 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
     ) -> OperationOut:
         return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "resume_lead"), response)
 
+    @router.post("/{campaign_id}/leads/{lead_id}/stop", status_code=202)
+    async def stop_lead(
+        campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
+    ) -> OperationOut:
+        return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "stop_lead"), response)
+
     @router.delete("/{campaign_id}/leads/{lead_id}", status_code=202)
     async def remove_lead(
         campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")

@@ -121,10 +121,17 @@ async def _by_mail(life: Life) -> str:
         assert await life.state_of(campaign, "Dan") == "paused"
         await life.pass_time(days=3)
         assert len(played.mails(of["Dan"])) == 1
+        assert len(played.mails(of["Eve"])) == 2
+        assert "LeadStopping" in await life.refused(client.stop_lead("email", campaign, leads["Dan"]["id"]))
         await life.done(await client.resume_lead("email", campaign, leads["Dan"]["id"]))
         assert await life.state_of(campaign, "Dan") == "active"
     else:
         assert "LeadPausing" in await life.refused(client.pause_lead("email", campaign, leads["Dan"]["id"]))
+        await life.done(await client.stop_lead("email", campaign, leads["Dan"]["id"]))
+        assert await life.state_of(campaign, "Dan") == "stopped"
+        await life.pass_time(days=3)
+        assert len(played.mails(of["Dan"])) == 1
+        assert len(played.mails(of["Eve"])) == 2
     more = [{"email": f"{name}@south.example.com", "first_name": name} for name in ("Fay", "Gus")]
     await life.done(await client.add_leads("email", campaign, more))
     await life.done(await client.remove_lead("email", campaign, (await life.leads(campaign))["Fay"]["id"]))
@@ -203,6 +210,8 @@ async def _on_linkedin(life: Life) -> str:
     assert "LeadPausing" in await life.refused(client.resume_lead("linkedin", campaign, dan))
     assert "LeadRemoving" in await life.refused(client.remove_lead("linkedin", campaign, dan))
     assert "CampaignStopping" in await life.refused(client.stop_campaign("linkedin", campaign))
+    await life.done(await client.stop_lead("linkedin", campaign, dan))
+    assert (await life.state_of(campaign, "Dan"), of["Dan"].is_stopped) == ("stopped", True)
 
     await life.done(await client.pause_campaign("linkedin", campaign))
     assert await life.status(campaign) == "paused"

@@ -20,7 +20,7 @@ from schemathesis.engine.run import PhaseName
 
 from libs.runtime.server import make_server
 from services.cli import openapi
-from tests.contract.http.sound import OFFERED_BY_NONE, Sound
+from tests.contract.http.sound import OFFERED_BY_NONE, UP_TO_THE_PROVIDER, Sound
 from tests.security.matrix.world import World
 
 SHARE = 0.6  # of the sound calls of each operation must end well, or the checks have seen refusals only
@@ -95,7 +95,7 @@ def _run(world: World, loop: asyncio.AbstractEventLoop, url: str, examples: int,
                         "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "422"]}
                     },
                 }
-                for label in sorted(OFFERED_BY_NONE)
+                for label in sorted(OFFERED_BY_NONE | UP_TO_THE_PROVIDER)
             ],
             "phases": {"coverage": {"enabled": whole}, "stateful": {"enabled": whole}},
             "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},

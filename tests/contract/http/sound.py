@@ -59,15 +59,27 @@ _ROLES: tuple[Callable[[World], dict[str, Any]], ...] = (
 )
 # Of an account one run goes at a time: those before have to be over.
 _STARTS = ("POST /v1/reconciliations", "PUT /v1/reconciliation-schedules/{id}/slots/{slot}")
-# No provider of this channel can do it yet: the answer is a 422 that names the capability.
+# No provider that plays here can do it: the answer is a 422 that names the capability.
 OFFERED_BY_NONE = frozenset(
     {
+        "POST /v1/email/campaigns/{id}/leads/{lead}/stop",
         "POST /v1/linkedin/campaigns",
         "PATCH /v1/linkedin/campaigns/{id}",
         "POST /v1/linkedin/campaigns/{id}/stop",
         "DELETE /v1/linkedin/campaigns/{id}/leads/{lead}",
         "POST /v1/linkedin/campaigns/{id}/leads/{lead}/pause",
         "POST /v1/linkedin/campaigns/{id}/leads/{lead}/resume",
+    }
+)
+# However well it is spelled, the provider may have no call for it: the answer is a 422 that says so.
+UP_TO_THE_PROVIDER = frozenset(
+    {
+        "PATCH /v1/email/campaigns/{id}",
+        "PUT /v1/email/campaigns/{id}/sequence",
+        "PUT /v1/linkedin/campaigns/{id}/sequence",
+        "POST /v1/email/campaigns/{id}/leads",
+        "POST /v1/linkedin/campaigns/{id}/leads",
+        "POST /v1/inbox/conversations/{id}/replies",
     }
 )
 # Only an operation whose answer was lost can be resolved: all others answer 409.
@@ -166,6 +178,8 @@ class Sound:
             mended.pop("name", None)  # its provider cannot rename one
         if {"role", "company_ids"} & mended.keys():
             mended |= self.dice.choice(_ROLES)(self.world)
+        if "/campaigns/" in path:
+            mended.pop("name", None)  # Smartlead, which plays here, cannot rename one
         if "revision" in mended:
             present = self._wait(self._ask(path))
             mended["revision"] = present.json().get("revision", 0)

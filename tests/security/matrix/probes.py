@@ -244,6 +244,7 @@ def _changes(channel: str, kinds: str, sequence: Callable[[World], dict[str, Any
         f"POST /{channel}/campaigns/{{id}}/leads": by_id(campaign, body=_leads),
         f"POST /{channel}/campaigns/{{id}}/leads/{{lead}}/pause": _of_lead(campaign, lead),
         f"POST /{channel}/campaigns/{{id}}/leads/{{lead}}/resume": _of_lead(campaign, lead),
+        f"POST /{channel}/campaigns/{{id}}/leads/{{lead}}/stop": _of_lead(campaign, lead),
         f"DELETE /{channel}/campaigns/{{id}}/leads/{{lead}}": _of_lead(campaign, lead),
     }
 

@@ -122,6 +122,7 @@ async def test_every_forwarded_list_and_document(house, http):
         "/email/campaigns/cam_1/leads": await client.add_leads("email", "cam_1", [{"email": "a@example.com"}]),
         "/email/campaigns/cam_1/leads/led_1/pause": await client.pause_lead("email", "cam_1", "led_1"),
         "/email/campaigns/cam_1/leads/led_1/resume": await client.resume_lead("email", "cam_1", "led_1"),
+        "/email/campaigns/cam_1/leads/led_1/stop": await client.stop_lead("email", "cam_1", "led_1"),
         "/email/campaigns/cam_1/leads/led_1": await client.remove_lead("email", "cam_1", "led_1"),
         "/inbox/conversations/cnv_1/replies": await client.reply("cnv_1", "Thursday", cc=["b@example.com"]),
         "/operations/op_sync_1": await client.operation("op_sync_1"),
