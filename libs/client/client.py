@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from libs.client.caller import ApiProblem, Json
 from libs.client.changes import Changes, Channel, OperationFailed
@@ -205,6 +205,41 @@ class OutriderClient(Changes):
 
     def dead_letters(self, **filters: Any) -> AsyncIterator[Json]:
         return self._walk("/dead-letters", filters)
+
+    async def dead_letter(self, letter_id: str) -> Json:
+        """With its bytes and every attempt."""
+        return await self._get(f"/dead-letters/{letter_id}")
+
+    def dead_letter_groups(self, service: str, **filters: Any) -> AsyncIterator[Json]:
+        """What failed at one service, by cause; last seen first."""
+        return self._walk("/dead-letter-groups", {"service": service, **filters})
+
+    async def dead_letter_group(self, group_id: str) -> Json:
+        return await self._get(f"/dead-letter-groups/{group_id}")
+
+    async def change_dead_letter_group(self, group_id: str, *, revision: int, **changes: Any) -> Json:
+        """`status`, `note`; `revision` is the one that was read."""
+        return await self._send("PATCH", f"/dead-letter-groups/{group_id}", json={"revision": revision, **changes})
+
+    async def plan_replay(self, service: str, **chosen: Any) -> Json:
+        """Freeze which letters; nothing is done again before it is tried and applied."""
+        return await self._post("/replays", {"service": service, **chosen})
+
+    def replays(self, service: str, **filters: Any) -> AsyncIterator[Json]:
+        return self._walk("/replays", {"service": service, **filters})
+
+    async def replay(self, replay_id: str) -> Json:
+        return await self._get(f"/replays/{replay_id}")
+
+    async def try_replay(self, replay_id: str) -> Json:
+        """Ask for its dry run; what that found is with the replay once `dry_run_state` is done."""
+        return await self._send("POST", f"/replays/{replay_id}/dry-run")
+
+    async def apply_replay(self, replay_id: str, *, plan_hash: str, reason: str) -> Json:
+        return await self._post(f"/replays/{replay_id}/apply", {"hash": plan_hash, "reason": reason})
+
+    async def move_replay(self, replay_id: str, how: Literal["pause", "resume", "abort"]) -> Json:
+        return await self._send("POST", f"/replays/{replay_id}/{how}")
 
     def deliveries(self, **filters: Any) -> AsyncIterator[Json]:
         return self._walk("/deliveries", filters)

@@ -184,8 +184,10 @@ def _note(tried: _Tried, processor: Processor, envelope: Envelope, error: BaseEx
 async def _written(session: TenantSession, schema: str) -> dict[str, tuple[int, int]]:
     """By table: rows inserted or updated, and rows deleted, as far as this connection has counted."""
     rows = await session.fetch(
-        "SELECT relname, n_tup_ins + n_tup_upd AS written, n_tup_del AS deleted FROM pg_stat_xact_user_tables "
-        "WHERE schemaname = $1 AND n_tup_ins + n_tup_upd + n_tup_del > 0",
+        # Of a table that is cut into parts the parts are counted.
+        "SELECT c.relname, sum(s.n_tup_ins + s.n_tup_upd)::bigint AS written, sum(s.n_tup_del)::bigint AS deleted "
+        "FROM pg_stat_xact_user_tables s JOIN pg_class c ON c.oid = coalesce(pg_partition_root(s.relid), s.relid) "
+        "WHERE s.schemaname = $1 AND s.n_tup_ins + s.n_tup_upd + s.n_tup_del > 0 GROUP BY c.relname",
         schema,
     )
     return {row["relname"]: (row["written"], row["deleted"]) for row in rows}

@@ -186,6 +186,10 @@ _ADVICE: dict[str, tuple[str, str]] = {
         "It speaks of an object that the organization has not. Find out why; never replay first.",
     ),
     "organization_suspended": ("wait", "Nothing is wrong: it is handled by itself once the organization is resumed."),
+    "too_old": (
+        "investigate",
+        "From before what is remembered: it may have been applied then. Look before you replay.",
+    ),
     "crash": ("investigate", "Handed out and never answered: it may kill the process. Replay one letter alone first."),
     "rate_limited": ("replay", "The provider wanted fewer calls. Replay at a low rate."),
     "provider_unavailable": ("replay", "The provider did not answer. Replay once it does."),

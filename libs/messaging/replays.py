@@ -58,6 +58,7 @@ async def plan(
         Conflict: more than `most` are.
     """
     plan_id, session = new_id(), work.session
+    await session.execute("SET LOCAL work_mem = '128MB'")  # a million letters are sorted once, and not on disk
     total = await session.execute(
         """
         INSERT INTO replay_items (org_id, plan_id, account_id, ord, consumer, event_id)
@@ -110,8 +111,10 @@ async def plan(
 
 
 async def _hash_of_items(session: TenantSession, plan_id: UUID) -> str:
+    """Of which letters there are, and in which order: a sum over all of them, which needs no sorting."""
     found = await session.fetchval(
-        "SELECT encode(sha256(string_agg(convert_to(consumer, 'UTF8') || uuid_send(event_id), '' ORDER BY ord)), 'hex') "
+        "SELECT encode(sha256(convert_to(concat(count(*), ':', sum(hashtextextended(concat(consumer, event_id, ord), 1)), ':', "
+        "sum(hashtextextended(concat(ord, event_id, consumer), 2))), 'UTF8')), 'hex') "
         "FROM replay_items WHERE org_id = $1 AND plan_id = $2",
         session.org_id, plan_id,
     )  # fmt: skip
@@ -248,7 +251,10 @@ async def _set(work: UnitOfWork, plan_id: UUID, what: str, *values: Any) -> None
 _TOLD = """
     SELECT id, state, action, filter::text AS filter, pace::text AS pace, hash, total, dry_run_state,
       dry_run::text AS dry_run, released, done, failed, skipped, stop_reason, reason, created_by, applied_by, created_at,
-      applied_at, changed_at, finished_at, expires_at FROM replay_plans
+      applied_at, changed_at, finished_at, expires_at,
+      (SELECT count(*) FROM inbox i WHERE i.org_id = replay_plans.org_id AND i.state IN ('dead', 'parked')
+         AND i.changed_at > replay_plans.applied_at AND i.first_seen > replay_plans.applied_at) AS newly_failed
+    FROM replay_plans
 """
 
 

@@ -77,7 +77,9 @@ _ADMIN = frozenset(
         "accounts:write",
         "audit:read",
         "companies:write",
+        "dead_letter_bodies:read",  # and what people noted about them
         "dead_letters:read",
+        "dead_letters:write",
         "delivery_bodies:read",
         "deliveries:read",  # what the door took in: nobody knows yet whose it is within the org
         "deliveries:release",
@@ -85,6 +87,8 @@ _ADMIN = frozenset(
         "keys:read",
         "keys:write",
         "ledger:read",
+        "replays:read",
+        "replays:write",
         "schedules:run",
         "users:read",
         "users:write",

@@ -8,6 +8,7 @@ from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from libs.web.exports import export_routes
+from libs.web.failure_routes import failure_routes
 from libs.web.tenant import InnerHop
 from services.analytics.auditor import Auditor
 from services.analytics.consumers import consumers
@@ -24,4 +25,5 @@ def build(platform: Platform, settings: AnalyticsSettings) -> Service:
     app.include_router(routes(hop, cursors, settle_seconds=settings.settle_seconds))
     app.include_router(export_routes(hop, cursors, EXPORTS))
     auditor = Auditor(platform.database, settle_seconds=settings.settle_seconds, every_seconds=settings.audit_seconds)
+    app.include_router(failure_routes(hop, cursors, "analytics"))
     return Service("analytics", app, consumers=consumers(), jobs=(Job("auditor", auditor.run),))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
-from services.cli import audit, export, keys, rebuild, retention
+from services.cli import audit, dead_letters, export, keys, rebuild, replay, retention
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -23,6 +23,8 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(rebuild.app, name="rebuild")
 app.add_typer(retention.app, name="retention")
 app.command("export")(export.export)
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(replay.app, name="replay")
 talk = Console(stderr=True)
 
 Broker = Annotated[

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
+
+from fastapi import FastAPI
 
 from libs.errors import DependencyDown
 from libs.runtime.service import Job, Platform, Service
 from libs.tenancy.signing import ContextSigner
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
+from libs.web.failure_routes import failure_routes
+from libs.web.tenant import InnerHop
 from services.gateway.consumers import consumers
 from services.gateway.denials import Denials
 from services.gateway.export_routes import export_routes
@@ -38,7 +43,16 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     strangers = Strangers(settings.failed_sign_ins_per_address, settings.trusted_networks())
     gate = Gate(platform.database, peppers, sign_in, rates, strangers)
     jobs.append(Job("key uses", gate.uses.run))
-    owners = Owners(settings.owners, platform.owners, deadline_seconds=settings.owner_deadline_seconds)
+    cursors = Cursors(peppers.derived("cursors"))
+
+    # For its own dead letters the gateway is an owner as the others are, asked in the same way; nobody outside reaches this.
+    @cache
+    def inner() -> FastAPI:
+        app = make_app("gateway", ready=platform.database.why_away)
+        app.include_router(failure_routes(InnerHop(platform.verifier, platform.units), cursors, "gateway"))
+        return app
+
+    owners = Owners(settings.owners, platform.owners, inner=inner, deadline_seconds=settings.owner_deadline_seconds)
 
     async def closing() -> None:
         await owners.close()
@@ -48,7 +62,7 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     own = make_app("gateway", ready=platform.database.why_away)
     own.router.redirect_slashes = False  # a redirect would be built from the caller's Host header
     own.include_router(lifecycle_routes(gate, platform.units))
-    cursors, signer = Cursors(peppers.derived("cursors")), ContextSigner(settings.private_key())
+    signer = ContextSigner(settings.private_key())
     own.include_router(own_routes(gate, platform.units, peppers, cursors))
     own.include_router(export_routes(gate, platform.units, cursors, owners, signer))
     front = Front(

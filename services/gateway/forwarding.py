@@ -5,19 +5,65 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 PREFIX = "/v1"
+
+# Each of them answers for its own dead letters and replays.
+EVERY_OWNER = ("provider-sync", "analytics", "reconciliation", "webhook-ingest", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """`owner` is a process name. `company_filter`: a list that must not mix companies unless told so."""
+    """`owner` is a process name. `company_filter`: a list that must not mix companies unless told so.
+
+    Where every service has this route, `names_owner` says where a request names which: in the path's id (`rpl_analytics_…`),
+    in the query's or the body's `service`. What names none goes to `owner`, which refuses it as it deserves.
+    """
 
     method: str
     path: str
     owner: str
     permission: str
     company_filter: bool = False
+    names_owner: Literal["id", "query", "body"] | None = None
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        return (self.owner,) if self.names_owner is None else EVERY_OWNER
+
+    def owner_of(self, path: str, query: bytes, body: Any) -> str:
+        named: Any = None
+        if self.names_owner == "id":
+            named = next((part for part in path.split("/")[3].split("_")[1:2]), None)
+        elif self.names_owner == "query":
+            named = dict(parse_qsl(query.decode("latin-1"))).get("service")
+        elif self.names_owner == "body" and isinstance(body, dict):
+            named = body.get("service")
+        return named if isinstance(named, str) and named in self.owners else self.owner
+
+
+def _of_failures() -> tuple[Forward, ...]:
+    """Dead letters and replays, of whichever service."""
+    routes: tuple[tuple[str, str, str, Literal["id", "query", "body"]], ...] = (
+        ("GET", "/v1/dead-letter-groups", "dead_letters:read", "query"),
+        ("GET", "/v1/dead-letter-groups/{id}", "dead_letter_bodies:read", "id"),
+        ("PATCH", "/v1/dead-letter-groups/{id}", "dead_letters:write", "id"),
+        ("GET", "/v1/dead-letters/{id}", "dead_letter_bodies:read", "id"),
+        ("POST", "/v1/replays", "replays:write", "body"),
+        ("GET", "/v1/replays", "replays:read", "query"),
+        ("GET", "/v1/replays/{id}", "replays:read", "id"),
+        ("POST", "/v1/replays/{id}/dry-run", "replays:write", "id"),
+        ("POST", "/v1/replays/{id}/apply", "replays:write", "id"),
+        ("POST", "/v1/replays/{id}/pause", "replays:write", "id"),
+        ("POST", "/v1/replays/{id}/resume", "replays:write", "id"),
+        ("POST", "/v1/replays/{id}/abort", "replays:write", "id"),
+    )
+    return tuple(
+        Forward(method, path, "provider-sync", permission, names_owner=where)
+        for method, path, permission, where in routes
+    )
 
 
 def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
@@ -87,6 +133,7 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/deliveries/{id}", "webhook-ingest", "delivery_bodies:read"),
     Forward("POST", "/v1/deliveries/releases", "webhook-ingest", "deliveries:release"),
     *(Forward("GET", f"/v1/exports/{owner}/{{table}}", owner, "exports:read") for owner in _OWNERS),
+    *_of_failures(),
 )
 
 # Asked of every owner for one answer of the gateway's own.

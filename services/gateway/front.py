@@ -122,15 +122,16 @@ class Front:
         asked, query = split_scope(scope["query_string"])
         companies = await self._gate.scope_for(caller, asked, company_filter=forward.company_filter)
         context = TenantContext(caller.principal.name, org_id, companies, caller.permissions)
-        headers = _inward(scope) + signed(self._signer, context, forward.owner, request_id)
         body = await read_body(receive, declared_length(scope["headers"]))
-        if body:
-            read_json(scope["headers"], body)  # judged here once for all owners; they are handed the bytes
+        # Judged here once for all owners; they are handed the bytes.
+        document = read_json(scope["headers"], body) if body else None
+        owner = forward.owner_of(scope["path"], query, document)
+        headers = _inward(scope) + signed(self._signer, context, owner, request_id)
         path = scope["path"].removeprefix(PREFIX)
-        answer = await self._owners.ask(forward.owner, Inner(forward.method, path, query, headers, body))
+        answer = await self._owners.ask(owner, Inner(forward.method, path, query, headers, body))
         if answer.status == 401:
             # Our signature, not the caller's key: the owner holds another public key, or a clock is wrong.
-            log.error("owner_refused_context", owner=forward.owner, path=forward.path)
+            log.error("owner_refused_context", owner=owner, path=forward.path)
             raise UpstreamUnavailable("the part of Outrider that holds these rows does not answer at the moment")
         return answer
 

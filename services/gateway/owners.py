@@ -6,7 +6,7 @@ Both give the same answer to the same request; one suite of tests runs over both
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
@@ -28,6 +28,7 @@ _KEEP_ALIVE_SECONDS = 4.0  # uvicorn hangs up after 5: never send on a connectio
 _CONNECTIONS_PER_OWNER = 100
 _CONTEXT = HEADER.encode()
 _REQUEST_ID = REQUEST_ID.encode()
+GATEWAY = "gateway"
 _PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -68,9 +69,18 @@ class UpstreamTimeout(PlatformError):
 
 
 class Owners:
-    """All owners by process name. `apps` wins over `urls` and may be filled after this was made."""
+    """All owners by process name. `apps` wins over `urls` and may be filled after this was made; `inner` makes
+    the gateway's own, which is asked seldom."""
 
-    def __init__(self, urls: Mapping[str, str], apps: Mapping[str, ASGIApp], *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        urls: Mapping[str, str],
+        apps: Mapping[str, ASGIApp],
+        *,
+        deadline_seconds: float,
+        inner: Callable[[], ASGIApp] | None = None,
+    ) -> None:
+        self._inner = inner
         self._urls = urls
         self._apps = apps
         self._deadline_seconds = deadline_seconds
@@ -85,7 +95,7 @@ class Owners:
         """
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                app = self._apps.get(owner)
+                app = self._inner() if owner == GATEWAY and self._inner is not None else self._apps.get(owner)
                 if app is not None:
                     return await call_app(app, request)
                 return await self._over_socket(self._urls[owner], request)

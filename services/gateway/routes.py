@@ -186,9 +186,14 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         after: After = None,
         limit: Limit = 50,
         state: DeadLetterState | None = None,
+        service: After = None,
+        consumer: After = None,
+        error_class: After = None,
+        fingerprint: After = None,
         work: UnitOfWork = guard.work(units, "dead_letters:read", platform=True),
     ) -> Page[DeadLetterOut]:
-        return await dead_letters.list_dead_letters(work, cursors, state=state, after=after, limit=limit)
+        chosen = dead_letters.Chosen(state, service, consumer, error_class, fingerprint)
+        return await dead_letters.list_dead_letters(work, cursors, chosen=chosen, after=after, limit=limit)
 
     @router.get("/operations")
     async def list_operations(

@@ -281,6 +281,10 @@ DeadLetterState = Literal["dead", "parked", "due", "done", "discarded"]
 
 
 class DeadLetterOut(BaseModel):
+    """As was heard of it, `as_of` the page; `GET /v1/dead-letters/{id}` asks its owner, and tells its bytes and attempts."""
+
+    id: str
+    group_id: str
     service: str
     consumer: str
     event_id: str

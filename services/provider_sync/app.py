@@ -11,6 +11,7 @@ from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from libs.web.exports import export_routes
+from libs.web.failure_routes import failure_routes
 from libs.web.tenant import InnerHop
 from services.provider_sync.consumers import consumers
 from services.provider_sync.effect_worker import EffectWorker
@@ -60,6 +61,7 @@ def build(
     app.include_router(operation_routes(hop))
     app.include_router(export_routes(hop, cursors, EXPORTS))
     app.include_router(account_test_routes(hop))
+    app.include_router(failure_routes(hop, cursors, "provider-sync"))
     effects = EffectWorker(
         platform.units,
         http,

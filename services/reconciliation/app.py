@@ -9,6 +9,7 @@ from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from libs.web.exports import export_routes
+from libs.web.failure_routes import failure_routes
 from libs.web.tenant import InnerHop
 from services.reconciliation.consumers import consumers
 from services.reconciliation.exports import EXPORTS
@@ -25,6 +26,7 @@ def build(platform: Platform, settings: ReconciliationSettings) -> Service:
     app.include_router(routes(hop, cursors))
     app.include_router(schedule_routes(hop, cursors))
     app.include_router(export_routes(hop, cursors, EXPORTS))
+    app.include_router(failure_routes(hop, cursors, "reconciliation"))
     watching = partial(
         watch,
         platform.database,

@@ -10,6 +10,7 @@ from libs.runtime.service import Job, Platform, Service
 from libs.web.app import make_app
 from libs.web.cursors import Cursors
 from libs.web.exports import export_routes
+from libs.web.failure_routes import failure_routes
 from libs.web.tenant import InnerHop
 from services.webhook_ingest import handlers
 from services.webhook_ingest.committer import Committer
@@ -41,6 +42,7 @@ def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
     hop = InnerHop(platform.verifier, platform.units)
     app.include_router(routes(hop, cursors, PROVIDERS))
     app.include_router(export_routes(hop, cursors, EXPORTS))
+    app.include_router(failure_routes(hop, cursors, "webhook-ingest"))
     return Service(
         name="webhook_ingest",
         app=Front(app, endpoints=endpoints, committer=committer, providers=PROVIDERS, trusted_proxies=trusted_proxies),

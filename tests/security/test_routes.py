@@ -171,7 +171,7 @@ def inner(process: str) -> dict[str, str]:
     return {
         shape(f"{forward.method} {forward.path.removeprefix('/v1')}"): forward.permission
         for forward in (*FORWARDS, *GATHERED)
-        if forward.owner == process
+        if process in forward.owners
     }
 
 

@@ -9,8 +9,12 @@ from uuid import UUID
 import asyncpg
 
 from libs.contracts.events import DeadLetterChangedV1
+from libs.ids import OrgId, public_id
+from libs.messaging.groups import group_id
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
+from libs.web.failure_routes import letter_id
+from services.gateway.repository.dead_letters import Chosen as Chosen
 from services.gateway.repository.dead_letters import DeadLetters
 from services.gateway.schemas import DeadLetterOut, Page
 
@@ -33,29 +37,32 @@ def _order(event: DeadLetterChangedV1) -> tuple[datetime, int, str]:
 
 
 async def list_dead_letters(
-    work: UnitOfWork, cursors: Cursors, *, state: str | None, after: str | None, limit: int
+    work: UnitOfWork, cursors: Cursors, *, chosen: Chosen, after: str | None, limit: int
 ) -> Page[DeadLetterOut]:
     """Last changed first. `as_of` is the newest change that any service told; None when none ever told one."""
-    query = f"dead-letters {state}"
+    query = f"dead-letters {chosen}"
     position = cursors.read(after, org_id=work.org_id, query=query)
     letters = DeadLetters(work.session)
     found = await letters.page(
-        states=[state] if state else NEEDS_A_PERSON,
+        chosen,
+        states=[chosen.state] if chosen.state else NEEDS_A_PERSON,
         after=(datetime.fromisoformat(position[0]), position[1], UUID(position[2])) if position else None,
         limit=limit + 1,
     )
     rows, more = page(found, limit)
     last = [rows[-1]["changed_at"].isoformat(), rows[-1]["consumer"], rows[-1]["event_id"]] if more else []
     return Page(
-        data=[_dead_letter(row) for row in rows],
+        data=[_dead_letter(row, work.org_id) for row in rows],
         has_more=more,
         next_cursor=cursors.write(last, org_id=work.org_id, query=query) if more else None,
         as_of=await letters.last_change(),
     )
 
 
-def _dead_letter(row: asyncpg.Record) -> DeadLetterOut:
+def _dead_letter(row: asyncpg.Record, org_id: OrgId) -> DeadLetterOut:
     return DeadLetterOut(
+        id=letter_id(row["consumer"], row["event_id"]),
+        group_id=public_id(f"fgr_{row['service']}", group_id(org_id, row["fingerprint"])),
         service=row["service"],
         consumer=row["consumer"],
         event_id=str(row["event_id"]),

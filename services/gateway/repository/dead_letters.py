@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,17 @@ import asyncpg
 
 from libs.contracts.events import DeadLetterChangedV1
 from libs.database.engine import TenantSession
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which letters; None says nothing."""
+
+    state: str | None = None
+    service: str | None = None
+    consumer: str | None = None
+    error_class: str | None = None
+    fingerprint: str | None = None
 
 
 class DeadLetters:
@@ -50,7 +62,7 @@ class DeadLetters:
         )
 
     async def page(
-        self, *, states: Sequence[str], after: tuple[datetime, str, UUID] | None, limit: int
+        self, chosen: Chosen, *, states: Sequence[str], after: tuple[datetime, str, UUID] | None, limit: int
     ) -> list[asyncpg.Record]:
         """Last changed first."""
         changed_at, consumer, event_id = after or (None, None, None)
@@ -58,9 +70,12 @@ class DeadLetters:
             """
             SELECT * FROM dead_letters WHERE org_id = $1 AND state = ANY($2::text[])
               AND ($3::timestamptz IS NULL OR (changed_at, consumer, event_id) < ($3, $4, $5))
+              AND ($7::text IS NULL OR service = $7) AND ($8::text IS NULL OR consumer = $8)
+              AND ($9::text IS NULL OR error_class = $9) AND ($10::text IS NULL OR fingerprint = $10)
             ORDER BY changed_at DESC, consumer DESC, event_id DESC LIMIT $6
             """,
-            self._session.org_id, list(states), changed_at, consumer, event_id, limit,
+            self._session.org_id, list(states), changed_at, consumer, event_id, limit, chosen.service, chosen.consumer,
+            chosen.error_class, chosen.fingerprint,
         )  # fmt: skip
 
     async def last_change(self) -> datetime | None:

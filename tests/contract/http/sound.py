@@ -84,6 +84,10 @@ UP_TO_THE_PROVIDER = frozenset(
 )
 # Only an operation whose answer was lost can be resolved: all others answer 409.
 NEEDS_A_LOST_ANSWER = frozenset({"POST /v1/operations/{id}/resolve"})
+# The one replay that is there was aborted; how each step answers is held by tests/flow/test_replays.py.
+NEEDS_A_LIVING_REPLAY = frozenset(
+    {f"POST /v1/replays/{{id}}/{word}" for word in ("dry-run", "apply", "pause", "resume")}
+)
 # An organization that is suspended or erased would take every other operation's calls with it; how each step answers
 # is held by tests/integration/services/gateway/test_lifecycle.py. What is asked for here are organizations that are not.
 ENDS_AN_ORGANIZATION = frozenset(

@@ -48,8 +48,9 @@ def operations() -> list[Operation]:
         for route, asked in probes.GATEWAY.items()
     ]
     permissions = {
-        (forward.owner, _shape(f"{forward.method} {forward.path.removeprefix('/v1')}")): forward.permission
+        (owner, _shape(f"{forward.method} {forward.path.removeprefix('/v1')}")): forward.permission
         for forward in (*FORWARDS, *GATHERED)
+        for owner in forward.owners
     }
     for process, routes in probes.OWNERS.items():
         for route, asked in routes.items():

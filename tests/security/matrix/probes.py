@@ -286,6 +286,32 @@ def _inner_copied(owner: str) -> dict[str, list[Probe]]:
     }
 
 
+def _replay(process: str, named: str) -> dict[str, Any]:
+    unsaid = ("consumer", "event_type", "error_class", "state", "account_id", "provider", "campaign", "failed_from")
+    said = {"service": process, "group_ids": [named], "letter_ids": [], "everything": False, "max": 1000}
+    return said | dict.fromkeys((*unsaid, "failed_until"))
+
+
+def _failing(process: str) -> dict[str, list[Probe]]:
+    """Dead letters and replays of one service, as its own routes have them."""
+    group, letter, replay = (f"{kind}@{process}" for kind in ("group", "letter", "replay"))
+    named = f"service={process}"
+    return {
+        "GET /dead-letter-groups": plain(named),
+        "GET /dead-letter-groups/{group_id}": by_id(group),
+        # No group has this revision: who may change it, is told so.
+        "PATCH /dead-letter-groups/{group_id}": by_id(group, body=lambda _: {"revision": 0, "status": "acknowledged"}),
+        "GET /dead-letters/{letter_id}": by_id(letter),
+        "POST /replays": by_body("group", group, lambda _, named: _replay(process, named)),
+        "GET /replays": plain(named),
+        "GET /replays/{replay_id}": by_id(replay),
+        # It was aborted: who may, is told that it is over.
+        "POST /replays/{replay_id}/dry-run": by_id(replay),
+        "POST /replays/{replay_id}/apply": by_id(replay, body=lambda _: {"hash": "0" * 64, "reason": "the matrix"}),
+        **{f"POST /replays/{{replay_id}}/{word}": by_id(replay) for word in ("pause", "resume", "abort")},
+    }
+
+
 GATEWAY: dict[str, list[Probe]] = {
     "GET /v1/me": plain(),
     "POST /v1/organizations": plain(body=_named),
@@ -361,7 +387,16 @@ GATEWAY: dict[str, list[Probe]] = {
     "GET /v1/exports": plain(),
     "GET /v1/exports/gateway/{table}": copied("users", own=True),
     **{f"GET /v1/exports/{owner}/{{table}}": copied(table) for owner, table in _COPIED.items()},
+    **{
+        re.sub(r"\{\w+\}", "{id}", route.replace(" /", " /v1/")): asked
+        for route, asked in _failing("provider-sync").items()
+    },
 }
+
+
+def _active_failing(process: str) -> dict[str, list[Probe]]:
+    return {route: active(asked) for route, asked in _failing(process).items()}
+
 
 OWNERS: dict[str, dict[str, list[Probe]]] = {
     "provider-sync": {
@@ -387,12 +422,14 @@ OWNERS: dict[str, dict[str, list[Probe]]] = {
         "GET /inbox/conversations/{conversation_id}/messages": active(by_id("conversation")),
         **{_inner(route): active(asked) for route, asked in _AT_PROVIDERS.items()},
         **_inner_copied("provider-sync"),
+        **_active_failing("provider-sync"),
     },
     "analytics": {
         "GET /analytics/campaigns": inner_list(("campaign_id", "campaign"), ("account_id", "account")),
         "GET /analytics/sequence-steps": inner_list(("campaign_id", "campaign"), ("account_id", "account")),
         "GET /analytics/ledger": inner_list(),
         **_inner_copied("analytics"),
+        **_active_failing("analytics"),
     },
     "reconciliation": {
         "POST /reconciliations": active(by_body("account", "account", _run)),
@@ -409,12 +446,14 @@ OWNERS: dict[str, dict[str, list[Probe]]] = {
         "GET /reconciliation-schedules/{schedule_id}/slots": active(by_id("schedule")),
         "PUT /reconciliation-schedules/{schedule_id}/slots/{slot}": active(_slots()),
         **_inner_copied("reconciliation"),
+        **_active_failing("reconciliation"),
     },
     "webhook-ingest": {
         "GET /deliveries": inner_list(),
         "GET /deliveries/{delivery_id}": active(by_id("delivery")),
         "POST /deliveries/releases": active(by_body("delivery", "delivery", _release)),
         **_inner_copied("webhook-ingest"),
+        **_active_failing("webhook-ingest"),
     },
 }
 

@@ -20,8 +20,8 @@ STAFF = ("sup", "sin", "sas", "saw", "sop", "sopn", "snon")
 LIMITED = {"view": "o", "vper": "o", "mgr": "o", "both": "o", "peer": "s", "lper": ""}
 # What may still be done about an archived company: what ends something, keeps what was safe, or is of the org.
 ENDS = re.compile(
-    r"/(archive|pause|stop|cancel|releases|webhook-endpoints/\S+/rotations|api-keys/\S+|users/\S+)$"
-    r"|DELETE |PATCH (/v1)?/(provider-accounts|webhook-endpoints|users)/|POST /v1/assumptions|POST /webhooks/"
+    r"/(archive|pause|stop|cancel|releases|replays(/\S+)?|webhook-endpoints/\S+/rotations|api-keys/\S+|users/\S+)$"
+    r"|DELETE |PATCH (/v1)?/(provider-accounts|webhook-endpoints|users|dead-letter-groups)/|POST /v1/assumptions|POST /webhooks/"
 )
 
 

@@ -24,16 +24,20 @@ from libs.tenancy.context import CompanyScope
 from libs.tenancy.roles import PERMISSIONS, Role
 from tests.fixtures.database import MigratedDatabase
 from tests.integration.services.gateway.house import served
+from tests.security.matrix.failing import failed
 from tests.security.matrix.seeding import Providers, play
 from tests.security.stack import Stack, ask, opened
 from tests.unit.services.gateway.provider import AUDIENCE, ISSUER, Provider
 
+FAILS = ("provider-sync", "analytics", "reconciliation", "webhook-ingest")
 RELATIONS = ("own", "sibling", "archived", "other", "nobody", "suspended")
 PREFIXES = {
     "account": "acc", "campaign": "cam", "linkedin_campaign": "cam", "lead": "led", "conversation": "cnv", "run": "rec",
     "endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
     "company": "cmp", "organization": "org", "assumption": "asm", "linkedin_account": "acc", "linkedin_lead": "led",
     "operation": "op_sync", "pending": "op_sync", "mail_conversation": "cnv", "new_company": "cmp",
+    **{f"group@{one}": f"fgr_{one}" for one in FAILS}, **{f"replay@{one}": f"rpl_{one}" for one in FAILS},
+    **{f"letter@{one}": f"dlt_{one}_tenants" for one in FAILS},
 }  # fmt: skip
 _CANARY = "kanarie"
 # A canary, or an id as we show it or as UUIDs are written.
@@ -405,6 +409,9 @@ async def _note_ids(world: World, tenant: Tenant, place: Place) -> None:
     place.ids["mail_conversation"] = next(row["id"] for row in rows if row["channel"] == "email")
     accounts = {place.ids["account"], place.ids["linkedin_account"]}
     await listed("delivery", "/v1/deliveries?", lambda row: row["account_id"] in accounts)
+    for process in FAILS:
+        place.ids |= await failed(world.admin, process, tenant.org_id, place.canary)
+        place.markers |= {bare(place.ids[f"{kind}@{process}"]) for kind in ("group", "letter", "replay")}
     drifts = await world.stack.ask("GET", f"/v1/reconciliations/{place.ids['run']}/drifts", tenant.keys["founder"])
     assert drifts.json()["data"], f"{tenant.name}.{place.name} has no drifts: {drifts.text}"
 

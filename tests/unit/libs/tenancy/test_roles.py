@@ -23,6 +23,7 @@ ADMIN = MANAGE | {
     "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "deliveries:release",
     "delivery_bodies:read", "exports:read", "keys:read", "keys:write", "ledger:read", "schedules:run",
     "users:read", "users:write",
+    "dead_letter_bodies:read", "dead_letters:write", "replays:read", "replays:write",
 }  # fmt: skip
 # No word of what anybody wrote.
 METADATA = {
