@@ -25,6 +25,7 @@ from tests.integration.services.provider_sync import test_archived as archived
 from tests.integration.services.provider_sync import test_effects as effects
 from tests.integration.services.provider_sync import test_endpoint_rotation as token_rotation
 from tests.integration.services.provider_sync import test_standing as standing
+from tests.integration.services.provider_sync import test_whose_campaigns as whose_campaigns
 from tests.integration.services.reconciliation import conftest as reconciliation_fixtures
 from tests.integration.services.reconciliation import test_archived as uncompared
 from tests.integration.services.reconciliation import test_slots as slots
@@ -155,6 +156,7 @@ CODE: Mapping[str, tuple[Test, ...]] = {
     ),
     "operations": (
         effects.test_nobody_changes_what_they_cannot_see,
+        whose_campaigns.test_a_campaign_is_made_for_a_company_of_the_callers_only,
         effects.test_one_key_is_one_operation_however_often_it_is_posted,
         effects.test_what_is_not_sent_is_taken_back_and_what_is_sent_is_not,
         archived.test_nothing_is_begun_for_an_archived_company,

@@ -41,7 +41,7 @@ SAMPLE = (
 
 async def test_a_few_mutants_are_killed(room: Room) -> None:
     mutants = {mutant.name: mutant for mutant in await listed(room)}
-    async with Trial(room, check=False) as trial:
+    async with Trial(room, check=None) as trial:
         verdicts = [await trial.of(mutants[name]) for name in SAMPLE]
 
     assert {verdict.name: verdict for verdict in verdicts if not verdict.killed} == {}
@@ -53,7 +53,7 @@ async def test_one_that_is_stale_is_told_and_the_next_one_is_tried(room: Room) -
         SqlMutant("policy dropped", "gone", ("DROP POLICY org ON gateway.no_such_table",), ("gateway",)),
     )
     mutants = {mutant.name: mutant for mutant in await listed(room)}
-    async with Trial(room, check=False) as trial:
+    async with Trial(room, check=None) as trial:
         *stale, last = [await trial.of(mutant) for mutant in (*gone, mutants["company_viewer may keys:write, too"])]
 
     assert [(one.killed, one.survived) for one in stale] == [(False, False)] * 2
@@ -99,7 +99,7 @@ def test_a_shard_is_a_part_and_what_was_killed_is_not_tried_again(tmp_path: Path
 async def test_one_that_changes_nothing_is_reported(room: Room) -> None:
     mutants = {mutant.name: mutant for mutant in await listed(room)}
     names = ("gateway.api_keys.org: dropped", "gateway.companies: NO FORCE", "company_viewer may keys:write, too")
-    async with Trial(room, check=False) as trial:
+    async with Trial(room, check=None) as trial:
         verdicts = [await trial.of(neutralised(mutants[name])) for name in names]
 
     assert [verdict.killer for verdict in verdicts] == ["", "", ""]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
@@ -47,14 +47,14 @@ class HarnessBroken(Exception):
 
 
 class Trial:
-    """`async with Trial(room) as trial`: entering sees that all detectors are content with what nobody broke, unless told
-    not to `check`, where that is known.
+    """`async with Trial(room) as trial`: entering sees that the detectors to be asked (`check`: of code, by the names in
+    CODE; and the catalogue's) are content with what nobody broke; with None nothing is seen to, as that is known.
 
     Raises:
         HarnessBroken: one is not.
     """
 
-    def __init__(self, room: Room, *, check: bool = True) -> None:
+    def __init__(self, room: Room, *, check: Collection[str] | None) -> None:
         self._room = room
         self._check = check
 
@@ -63,8 +63,8 @@ class Trial:
             self._bare = await stack.enter_async_context(self._room.copy(rows=False))
             self._full = await stack.enter_async_context(self._room.copy())
             self._reviewed = await self._rights(self._bare)
-            if self._check:
-                for where in CODE:
+            if self._check is not None:
+                for where in sorted(self._check):
                     self._is_content(await self._of_code(where, kind=""))
                 self._is_content(await killer(CATALOGUE, self._bare.given(), kind=""))
             self._stack = stack.pop_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -56,9 +57,9 @@ async def test_nothing_is_begun_for_an_archived_company(house, accounts):
     before = await create(house, archived, "asked before")
     await archive(house, archived)
 
-    for begun in (create(house, archived), control(house, archived, "start"), control(house, archived, "resume")):
+    for begin in (create, partial(control, word="start"), partial(control, word="resume")):
         with pytest.raises(Conflict) as refused:
-            await begun
+            await begin(house, archived)
         assert refused.value.code == "company_archived"
 
     assert len(await house.rows(archived, "operations")) == 1
