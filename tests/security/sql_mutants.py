@@ -329,6 +329,13 @@ async def _of_keys(admin: asyncpg.Connection, found: list[Table]) -> list[SqlMut
         mutants.append(SqlMutant(KEYS, f"{row['child']}.{row['name']}: without the org", narrow, (row["schema"],)))
     for table in found:
         column = next(name for name in sorted(table.required) if name != "org_id")
-        sql = (f"CREATE UNIQUE INDEX narrow ON {table} ({column})",)
+        # A key of a partitioned table holds what it is divided by, too.
+        parted = await admin.fetch(
+            "SELECT attname FROM pg_partitioned_table p JOIN pg_attribute a ON a.attrelid = p.partrelid "
+            "AND a.attnum = ANY(p.partattrs) WHERE p.partrelid = $1::text::regclass",
+            str(table),
+        )
+        columns = dict.fromkeys([column, *(row["attname"] for row in parted)])
+        sql = (f"CREATE UNIQUE INDEX narrow ON {table} ({', '.join(columns)})",)
         mutants.append(SqlMutant(KEYS, f"{table}: {column} unique over all orgs", sql, (table.schema,)))
     return mutants
