@@ -21,7 +21,7 @@ from libs.database import engine
 from libs.messaging import processor
 from libs.tenancy import context, roles, signing
 from libs.tenancy.roles import PERMISSIONS, Role
-from libs.web import sources, tenant
+from libs.web import exports, sources, tenant
 from services.gateway import domain, forwarding, front, gate, guard, sign_in
 from services.gateway.handlers import keys as handed_out
 from services.provider_sync import jobs, taking
@@ -65,7 +65,7 @@ class CodeMutant:
 async def code_mutants() -> list[CodeMutant]:
     return [
         *await _of_routes(), *_of_forwards(), *_of_checks(), *_of_scopes(), *_of_roles(), *_of_transactions(), *_of_the_door(),
-        *_of_operations(), *_of_rotations(), *_of_standing(),
+        *_of_operations(), *_of_exports(), *_of_rotations(), *_of_standing(),
     ]  # fmt: skip
 
 
@@ -264,6 +264,13 @@ def _of_operations() -> list[CodeMutant]:
         _line("operation", "operations", operations, "what was sent is taken back", "if not await operations.cancel(identifier):", "if False:"),
         _line("operation", "comparing", comparing, "an archived company is compared", "if await ArchivedCompanies(work.session).has(company_id):", "if False:"),
         _line("operation", "comparing", comparing, "a schedule of an archived company goes on", "await ScheduleRepository(work.session).switch_off(archived)", "pass"),
+    ]  # fmt: skip
+
+
+def _of_exports() -> list[CodeMutant]:
+    return [
+        _line("export", "exports", exports, "a company's people copy the organization", "if not work.session.scope.is_all:", "if False:"),
+        _line("export", "exports", exports, "nobody is told of a copy", "await tell(f\"exports/{exports.owner}/{table}\")", "pass"),
     ]  # fmt: skip
 
 

@@ -43,6 +43,7 @@ from tests.security.calling import Test, call
 from tests.unit.libs.tenancy import test_context as context
 from tests.unit.libs.tenancy import test_roles as roles
 from tests.unit.libs.tenancy import test_signing as signing
+from tests.unit.libs.web import test_exports as exports
 from tests.unit.libs.web import test_tenant as tenant
 from tests.unit.services.gateway import test_domain as domain
 from tests.unit.services.gateway import test_sign_in as sign_in
@@ -162,12 +163,17 @@ CODE: Mapping[str, tuple[Test, ...]] = {
         archived.test_nothing_is_begun_for_an_archived_company,
         archived.test_what_waits_is_taken_back_but_for_what_ends_something,
     ),
+    "exports": (
+        exports.test_who_is_limited_to_companies_copies_nothing,
+        exports.test_the_first_page_of_a_table_is_told_and_no_other_can_be_the_first,
+    ),
     "rotations": (
         token_rotation.test_a_leaked_token_ends_at_once_and_is_deleted_once_the_new_one_is_there,
         token_rotation.test_one_rotation_at_a_time_unless_it_ends_all,
     ),
     "standing": (
         standing.test_no_job_of_a_suspended_organization_is_taken,
+        standing.test_a_job_is_not_taken_when_its_organization_is_suspended_after_it_was_found,
         standing.test_webhooks_of_a_suspended_organization_wait_and_end_in_the_rows_they_always_end_in,
         standing.test_a_job_that_runs_when_its_organization_is_suspended_stops_asking_and_is_not_charged,
     ),

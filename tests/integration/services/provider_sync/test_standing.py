@@ -77,6 +77,20 @@ async def test_no_job_of_a_suspended_organization_is_taken(house, accounts):
     assert await house.told(suspended, SnapshotCapturedV1)
 
 
+async def test_a_job_is_not_taken_when_its_organization_is_suspended_after_it_was_found(house, accounts, monkeypatch):
+    suspended, _ = accounts
+    await ask_for_snapshot(house, suspended)
+    await stand(house, suspended, OrganizationSuspendedV1, 1)
+
+    async def found_before(*_):
+        return [suspended.org_id]
+
+    monkeypatch.setattr(house.worker, "due_orgs", found_before)
+
+    assert await house.worker._take() == 0
+    assert [(job["state"], job["takes"]) for job in await house.jobs(suspended)] == [("due", 0)]
+
+
 async def test_a_job_that_runs_when_its_organization_is_suspended_stops_asking_and_is_not_charged(
     house, accounts, monkeypatch
 ):
