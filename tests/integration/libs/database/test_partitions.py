@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,10 +11,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from libs.contracts.envelope import seal
 from libs.database.engine import Database
 from libs.database.names import SERVICES, dispatch_role, login_role
-from libs.ids import OrgId, entity_id, new_id
-from libs.messaging import retention
+from libs.ids import EventId, OrgId, entity_id, new_id
+from libs.messaging import inbox, retention
 from libs.messaging.consumer import Consumer, RetryPolicy
 from libs.messaging.retention import Retention, check_horizon
 from libs.observability import metrics
@@ -144,6 +146,42 @@ async def test_a_week_full_of_dead_letters_waits(admin: asyncpg.Connection, make
     )
     assert (await move(admin, late))[1:] == (1, 0)
     assert await admin.fetchval("SELECT count(*) FROM inbox_old") == 5000
+
+
+async def test_weeks_are_moved_while_events_are_claimed(
+    admin: asyncpg.Connection, database: Callable[[str], Database], make_org: Callable[[], OrgId]
+) -> None:
+    """Four claim new ids and claim them again, of now and of weeks ahead, while border after border is moved."""
+    analytics, org = database("analytics"), make_org()
+    won: list[UUID] = []
+    moved = asyncio.Event()
+
+    async def claim(number: int) -> None:
+        while not moved.is_set():
+            some = [
+                seal(type="t.v1", source="s", subject="s", org_id=org, data={},
+                     event_id=EventId(minted(NOW + timedelta(days=days), number))) for days in (0, 27, 34, 41)
+            ]  # fmt: skip
+            for _ in range(2):
+                async with analytics.transaction() as transaction:
+                    await transaction.as_dispatch()
+                    new, forgotten = await inbox.claim(transaction.driver, "analytics", "c", some)
+                assert not forgotten
+                won.extend(new)
+
+    async def move_all() -> None:
+        try:
+            for days in range(28):
+                await move(admin, NOW + timedelta(days=days))
+        finally:
+            moved.set()
+
+    await asyncio.gather(move_all(), *(claim(number) for number in range(4)))
+
+    rows = await admin.fetch("SELECT event_id FROM inbox")
+    assert len(won) == len(set(won)) > 0
+    assert {row["event_id"] for row in rows} == set(won)
+    assert len(await parts(admin)) >= 4
 
 
 async def test_who_holds_the_table_is_not_waited_for_long(

@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
+from libs.clock import now
 from libs.contracts.envelope import Envelope
 from libs.contracts.envelope import read as read_envelope
 from libs.contracts.event import registry
@@ -270,3 +271,27 @@ async def _refused(driver: asyncpg.Connection) -> int:
 
 def _of(org_id: OrgId, envelope: Envelope) -> Envelope:
     return replace(envelope, org_id=org_id)
+
+
+async def test_rows_go_from_every_part_of_a_table_in_parts(
+    admin: asyncpg.Connection, database: Callable[[str], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part has places of its own, and more of them than one look goes over."""
+    monkeypatch.setattr(erasure, "_SWEPT_BLOCKS", 1)
+    for org in (A, B):
+        await admin.execute(
+            "INSERT INTO analytics.inbox (consumer, event_id, org_id, type, subject, state, envelope) "
+            "SELECT 'c', analytics.id_at_v1(ms + n + $2::int * 1000), $1, 't', 's', 'dead', convert_to(repeat('x', 500), 'UTF8') "
+            "FROM generate_series(1, 60) AS n, unnest(ARRAY[$3::bigint, $3 + 1728000000, $3 * 9]) AS ms",
+            org, 7 if org == A else 9, int(now().timestamp() * 1000),
+        )  # fmt: skip
+    parts = "SELECT count(DISTINCT tableoid) FROM analytics.inbox WHERE org_id = $1"
+    assert await admin.fetchval(parts, A) == 3
+    assert await admin.fetchval("SELECT max((ctid::text::point)[0]) FROM analytics.inbox") > 2
+    await erase(database("analytics"), A)
+
+    await Eraser(database("analytics"), "analytics").run_due()
+
+    assert await admin.fetchval("SELECT count(*) FROM analytics.inbox WHERE org_id = $1", A) == 0
+    assert await admin.fetchval("SELECT count(*) FROM analytics.inbox WHERE org_id = $1", B) == 180
+    assert [one.tables["inbox"] for one in await progress(admin, "analytics") if one.state == "completed"] == [180]
