@@ -1,155 +1,36 @@
-"""What can go wrong between the provider's answer and us, for every method of the client."""
+"""Faults that only EmailBison's lists and limits have; those of every provider: ../test_faults.py."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
-import httpx
 import pytest
 
-from libs.errors import ContractViolated, CredentialRefused, PlatformError, ProviderUnavailable, RateLimited
-from libs.providers.calls import CallPolicy
-from libs.providers.capabilities import CAPABILITIES
-from libs.providers.effects import writes_of
-from libs.providers.emailbison.client import EmailBisonClient
-from libs.providers.records import Answer, CampaignChanges, ConversationRef, EmailStep, LeadRef, NewLead, Variant
+from libs.errors import ContractViolated, ProviderUnavailable, RateLimited
 from libs.providers.simulation import FaultKind, SlidingWindow
-from tests.unit.libs.providers.emailbison.stage import QUICK, URL, Stage, frozen, make_stage
-
-Ask = Callable[[EmailBisonClient, Stage], Awaitable[object]]
-
-
-def _answered(stage: Stage) -> ConversationRef:
-    return ConversationRef(key="k", lead=_ref(stage), campaign_external_id=stage.campaign.external_id)
-
-
-def _ref(stage: Stage) -> LeadRef:
-    return LeadRef(key=next(one for one in stage.campaign.enrolments if one.replies).lead.key)
-
-
-def _id(stage: Stage) -> str:
-    return stage.campaign.external_id
-
-
-STEPS = (EmailStep(number=1, delay_days=0, variants=(Variant(subject="x", body_html="y"),)),)
-HOOK = "https://hooks.example.com/t/abc"
-
-READS: dict[str, Ask] = {
-    "list_campaigns": lambda c, s: c.list_campaigns(),
-    "get_campaign": lambda c, s: c.get_campaign(_id(s)),
-    "list_steps": lambda c, s: c.list_steps(_id(s)),
-    "list_leads": lambda c, s: c.list_leads(_id(s)),
-    "find_campaign_lead": lambda c, s: c.find_campaign_lead(_id(s), _ref(s)),
-    "find_lead": lambda c, s: c.find_lead(_ref(s).key),
-    "list_campaigns_of_lead": lambda c, s: c.list_campaigns_of_lead(_ref(s)),
-    "list_conversations": lambda c, s: c.list_conversations(),
-    "list_messages": lambda c, s: c.list_messages(_answered(s)),
-    "check_webhook": lambda c, s: c.check_webhook(s.webhook, url=HOOK),
-    "check_connection": lambda c, s: c.check_connection(),
-    "list_webhooks": lambda c, s: c.list_webhooks(),
-    "read_figures": lambda c, s: c.read_figures(_id(s)),
-    "list_campaign_ids": lambda c, s: c.list_campaign_ids(),
-    "list_message_keys": lambda c, s: c.list_message_keys(_id(s)),
-    "read_campaign": lambda c, s: c.read_campaign(_id(s)),
-    "read_messages": lambda c, s: c.read_messages(_id(s), [_ref(s).key]),
-}
-WRITES: dict[str, Ask] = {
-    "create_campaign": lambda c, s: c.create_campaign(name="Autumn"),
-    "update_campaign": lambda c, s: c.update_campaign(_id(s), CampaignChanges(new_leads_per_day=7)),
-    "start_campaign": lambda c, s: c.start_campaign(_id(s)),
-    "pause_campaign": lambda c, s: c.pause_campaign(_id(s)),
-    "resume_campaign": lambda c, s: c.resume_campaign(_id(s)),
-    "stop_campaign": lambda c, s: c.stop_campaign(_id(s)),
-    "replace_steps": lambda c, s: c.replace_steps(_id(s), STEPS),
-    "add_leads": lambda c, s: c.add_leads(_id(s), [NewLead(email="new@north.example.com")]),
-    "stop_lead": lambda c, s: c.stop_lead(_id(s), _ref(s)),
-    "remove_lead": lambda c, s: c.remove_lead(_id(s), _ref(s)),
-    "unsubscribe_lead": lambda c, s: c.unsubscribe_lead(_ref(s)),
-    "categorize_lead": lambda c, s: c.categorize_lead(_id(s), _ref(s), "Interested"),
-    "reply": lambda c, s: c.reply(_answered(s), Answer(text="x")),
-    "register_webhook": lambda c, s: c.register_webhook(url=f"{HOOK}d", name="x"),
-    "repair_webhook": lambda c, s: c.repair_webhook(s.webhook, url=f"{HOOK}d", name="x"),
-    "delete_webhook": lambda c, s: c.delete_webhook(s.webhook),
-}
-ALL = READS | WRITES
-GARBAGE = (FaultKind.PAGE, FaultKind.EMPTY, FaultKind.GARBAGE, FaultKind.TRUNCATED, FaultKind.BAD_GATEWAY)
-CALLS_NOBODY = "list_categories"  # the provider's one word is known
+from tests.unit.libs.providers.emailbison.methods import EMAILBISON, READS, WRITES, set_stage
+from tests.unit.libs.providers.emailbison.stage import Stage
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    with frozen():
-        made = make_stage()
-        async with made.http:
-            made.simulator.play(300)
-            made.webhook = await made.client.register_webhook(url=HOOK, name="x")
-            made.app.calls.clear()
-            yield made
+    async with set_stage() as made:
+        yield made
 
 
-def is_read(call: str) -> bool:
-    return call.startswith("GET ") or re.fullmatch(r"POST /campaigns/\d+/stats", call) is not None
-
-
-def writes(stage: Stage) -> list[str]:
-    return [call for call in stage.app.calls if not is_read(call)]
-
-
-def test_every_method_of_every_capability_is_here() -> None:
-    methods = {
-        name
-        for capability in CAPABILITIES
-        if issubclass(EmailBisonClient, capability)
-        for name, _ in inspect.getmembers(capability, inspect.iscoroutinefunction)
-        if not name.startswith("_")
-    }
-    assert methods == {*ALL, CALLS_NOBODY}
-    assert set(WRITES) == writes_of(EmailBisonClient)
-
-
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", [*READS, *WRITES])
 async def test_every_method_works_where_nothing_goes_wrong(method: str, stage: Stage) -> None:
-    await ALL[method](stage.client, stage)
-    assert bool(writes(stage)) is (method in WRITES)
+    await EMAILBISON.all[method](stage.client, stage)
+    assert bool(EMAILBISON.written(stage)) is (method in WRITES)
 
 
-# F25: told to slow down
-
-
-@pytest.mark.parametrize(
-    ("kind", "told"),
-    [
-        (FaultKind.RATE_LIMITED, 9.0),
-        (FaultKind.RATE_LIMITED_WITHOUT_HINT, None),
-        (FaultKind.RATE_LIMITED_BROKEN_HINT, None),
-        (FaultKind.RATE_LIMITED_PAGE, None),
-    ],
-)
-@pytest.mark.parametrize("method", ALL)
-async def test_a_429_says_how_long_to_wait_if_the_provider_did(
-    method: str, kind: FaultKind, told: float | None, stage: Stage
-) -> None:
-    stage.app.faults.retry_after_seconds = 9
-    stage.app.faults.always(kind)
-    with pytest.raises(RateLimited) as limited:
-        await ALL[method](stage.client, stage)
-
-    assert limited.value.retry_after_seconds == told
-    first = stage.app.calls[0]
-    # Told to wait longer than this call may last there is nothing to try; told nothing a read is tried a few times.
-    assert stage.app.calls == [first] * (QUICK.tries if is_read(first) and told is None else 1)
-
-
-@pytest.mark.parametrize("method", WRITES)
-async def test_a_write_that_is_told_to_wait_is_not_repeated_here(method: str, stage: Stage) -> None:
-    for verb in ("POST", "PATCH", "DELETE", "PUT"):
-        stage.app.faults.always(FaultKind.RATE_LIMITED_WITHOUT_HINT, path=verb)
-    with pytest.raises(RateLimited):
-        await WRITES[method](stage.client, stage)
-    assert len(writes(stage)) == 1
+async def test_a_registration_of_which_half_is_told_is_found_and_not_made_twice(stage: Stage) -> None:
+    registered = len(stage.simulator.account.registrations)
+    for path in EMAILBISON.writing:
+        stage.app.faults.always(FaultKind.TRUNCATED, path=path)
+    assert await WRITES["register_webhook"](stage.client, stage)
+    assert len(stage.simulator.account.registrations) == registered + 1
+    assert len(EMAILBISON.written(stage)) == 1
 
 
 async def test_the_calls_of_an_account_can_be_held_to_its_budget(stage: Stage) -> None:
@@ -162,61 +43,6 @@ async def test_the_calls_of_an_account_can_be_held_to_its_budget(stage: Stage) -
     assert stage.app.limit.take(stage.another.api_key)
 
 
-# F26, F27: no answer, half an answer, an answer without end
-
-
-@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.DROPPED, FaultKind.DONE_AND_DROPPED, *GARBAGE])
-@pytest.mark.parametrize("method", ALL)
-async def test_what_is_no_answer_is_later_may_work_and_a_write_is_made_once(
-    method: str, kind: FaultKind, stage: Stage
-) -> None:
-    stage.app.faults.always(kind)
-    with pytest.raises(ProviderUnavailable):
-        await ALL[method](stage.client, stage)
-    assert len(writes(stage)) <= 1
-
-
-@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.DROPPED, *GARBAGE])
-@pytest.mark.parametrize("method", WRITES)
-async def test_a_write_whose_own_call_gets_no_answer_is_made_once(method: str, kind: FaultKind, stage: Stage) -> None:
-    for verb in ("POST", "PATCH", "DELETE", "PUT"):
-        stage.app.faults.always(kind, path=verb)
-    registered = len(stage.simulator.account.registrations)
-    if method == "register_webhook" and kind == FaultKind.TRUNCATED:  # it looks once more, and finds what was made
-        assert await WRITES[method](stage.client, stage)
-        assert len(stage.simulator.account.registrations) == registered + 1
-    else:
-        with pytest.raises(ProviderUnavailable):
-            await WRITES[method](stage.client, stage)
-    assert len(writes(stage)) == 1
-
-
-@pytest.mark.parametrize("method", READS)
-async def test_a_third_of_all_calls_may_fail_and_reading_still_works(method: str, stage: Stage) -> None:
-    client = EmailBisonClient(
-        stage.simulator.api_key,
-        URL,
-        stage.http,
-        policy=CallPolicy(tries=12, first_wait_seconds=0.0001, longest_wait_seconds=0.001, deadline_seconds=20),
-    )
-    calm = await READS[method](client, stage)
-    stage.app.faults.always(FaultKind.SERVER_ERROR, share=0.3)
-
-    assert await READS[method](client, stage) == calm
-
-
-@pytest.mark.parametrize("kind", [FaultKind.HANGS, FaultKind.SLOW_DRIP])
-@pytest.mark.parametrize("method", ["list_campaigns", "list_leads", "create_campaign", "reply"])
-async def test_an_answer_that_takes_for_ever_costs_the_deadline(method: str, kind: FaultKind, stage: Stage) -> None:
-    client = EmailBisonClient(
-        stage.simulator.api_key, URL, stage.http, policy=CallPolicy(deadline_seconds=0.05, tries=3)
-    )
-    stage.app.faults.always(kind)
-    with pytest.raises(ProviderUnavailable):
-        await ALL[method](client, stage)
-    assert len(writes(stage)) <= 1
-
-
 @pytest.mark.parametrize("method", ["list_message_keys", "list_leads", "read_messages", "list_conversations"])
 async def test_half_a_page_is_no_page(method: str, stage: Stage) -> None:
     stage.app.faults.always(FaultKind.TRUNCATED)
@@ -224,78 +50,18 @@ async def test_half_a_page_is_no_page(method: str, stage: Stage) -> None:
         await READS[method](stage.client, stage)
 
 
-async def test_an_answer_without_measure_is_not_read_to_its_end(stage: Stage) -> None:
-    client = EmailBisonClient(
-        stage.simulator.api_key, URL, stage.http, policy=CallPolicy(largest_body_bytes=1000, tries=3)
-    )
-    with pytest.raises(ContractViolated, match="more than 1000 bytes"):
-        await client.list_message_keys(_id(stage))
-    assert len(stage.app.calls) == 1
-
-
-# F28: answers that are none
-
-
-@pytest.mark.parametrize("method", READS)
-async def test_values_of_other_types_break_the_contract(method: str, stage: Stage) -> None:
-    stage.app.faults.always(FaultKind.WRONG_TYPES)
-    with pytest.raises(ContractViolated) as broken:
-        await READS[method](stage.client, stage)
-    assert "Priya" not in str(broken.value)  # names fields, quotes no people
-    assert "example.com" not in str(broken.value)
-
-
 @pytest.mark.parametrize("kind", [FaultKind.PAGE_LOOP, FaultKind.PAGE_SKIPS, FaultKind.PAGE_REPEATS])
 @pytest.mark.parametrize("has_cursors", [True, False])
 async def test_lists_of_messages_that_move_end_in_time(kind: FaultKind, has_cursors: bool, stage: Stage) -> None:
     stage.app.habits.has_cursors = has_cursors
-    right = {one.key for one in await stage.client.list_message_keys(_id(stage))}
+    right = {one.key for one in await stage.client.list_message_keys(stage.campaign.external_id)}
     calm = len(stage.app.calls)
     stage.app.calls.clear()
     stage.app.faults.always(kind, path="/scheduled-emails")
     try:
-        found = {one.key for one in await stage.client.list_message_keys(_id(stage))}
+        found = {one.key for one in await stage.client.list_message_keys(stage.campaign.external_id)}
     except (ProviderUnavailable, ContractViolated):
         found = right
     assert len(stage.app.calls) <= 3 * calm
     if kind is not FaultKind.PAGE_SKIPS:  # a row that a page leaves out cannot be missed where rows are not numbered
         assert found == right
-
-
-# F29 is test_effects.py.
-
-
-# F30: the key no longer opens
-
-
-@pytest.mark.parametrize("method", ALL)
-async def test_a_revoked_key_is_told_at_once_and_apart_from_any_other_no(method: str, stage: Stage) -> None:
-    stage.app.revoked.add(stage.simulator.api_key)
-    with pytest.raises(CredentialRefused, match="answered 401: Unauthenticated"):
-        await ALL[method](stage.client, stage)
-    assert len(stage.app.calls) == 1  # no storm
-
-
-@pytest.mark.parametrize("method", ALL)
-async def test_no_error_tells_the_key(method: str) -> None:
-    key = "12|secret-key-5a5a"
-    bodies = [
-        f'{{"message": "the key {key} is not allowed"}}',
-        f"<html>{key}</html>",
-        f'{{"data": {{"success": false, "message": "{key.partition("|")[2]}"}}}}',
-    ]
-    stage: Any = make_stage()
-    stage.simulator.play(300)
-    stage.webhook = "7"
-    met: list[str] = []
-    for status in (200, 400, 401, 403, 404, 422, 429, 500):
-        for body in bodies:
-            transport = httpx.MockTransport(lambda _, status=status, body=body: httpx.Response(status, text=body))
-            async with httpx.AsyncClient(transport=transport) as http:
-                client = EmailBisonClient(key, URL, http, policy=CallPolicy(tries=1))
-                try:
-                    await ALL[method](client, stage)
-                except PlatformError as error:
-                    met.append(str(error))
-    assert len(met) >= 21  # of 24: that a record is gone may be a good answer
-    assert [text for text in met if "secret-key" in text] == []

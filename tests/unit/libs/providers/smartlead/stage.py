@@ -30,6 +30,7 @@ class Stage:
     http: httpx.AsyncClient
     client: SmartleadClient
     heard: list[dict[str, object]]
+    known_webhook: str = ""
 
     @property
     def campaign(self) -> Campaign:
