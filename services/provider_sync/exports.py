@@ -57,6 +57,11 @@ EXPORTS: Final = Exports(
             "details revision updated_at",
             _MERGED,
         ),
+        "sync_runs": Exported(
+            "id account_id company_id campaign_id campaign_external_id reason is_full operation_id state feeds_done "
+            "feeds_total pages rows_seen rows_changed restarts error_code error created_at started_at changed_at ended_at",
+            dict.fromkeys(("takes", "attempts", "due_at", "lease_until", "signpost"), BOOKKEEPING),
+        ),
         "unknown_webhooks": Exported("account_id event_type count first_seen last_seen"),
         "operations": Exported(
             "id account_id company_id kind target arguments state needs_decision result error_code error note "
@@ -74,10 +79,12 @@ EXPORTS: Final = Exports(
     },
     {
         "account_budgets": BOOKKEEPING,
+        "campaign_webhooks": f"{BOOKKEEPING}; webhook-ingest's deliveries tell when each came",
         "companies": "a copy of gateway's companies",
         "earlier_tokens": f"{SECRET}; the audit log tells when tokens were replaced",
         "org_keys": f"{SECRET}: the keys that seal the others",
         "signing_secrets": SECRET,
+        "sync_cursors": BOOKKEEPING,
         "sync_jobs": BOOKKEEPING,
     },
 )

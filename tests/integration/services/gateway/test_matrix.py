@@ -131,7 +131,7 @@ async def outcome(house: House, route: str, key: str | None, org: str | None, qu
     """`all` or `company` (the scope that the owner was told), or the refusal."""
     method, template = route.split(" ")
     heard_before = {process: len(owner.heard) for process, owner in house.owners.items()}
-    path = template.replace("{id}", ID).replace("{slot}", SLOT).replace("{lead}", LEAD)
+    path = template.replace("{id}", ID).replace("{slot}", SLOT).replace("{lead}", LEAD).replace("{table}", "leads")
     response = await house.ask(method, path + query, key, org=org)
     heard = {process: owner.heard[heard_before[process] :] for process, owner in house.owners.items()}
     if response.status_code != 200:

@@ -12,7 +12,10 @@ SLOT = "2026-07-11T12:00:00.000000Z"
 def test_every_forward_is_found_by_its_path_and_needs_a_permission_that_exists():
     for forward in FORWARDS:
         found = TABLE.find(
-            forward.path.replace("{id}", "cam_0190").replace("{slot}", SLOT).replace("{lead}", "led_0190")
+            forward.path.replace("{id}", "cam_0190")
+            .replace("{slot}", SLOT)
+            .replace("{lead}", "led_0190")
+            .replace("{table}", "leads")
         )
         assert found is not None
         assert found[forward.method] is forward
