@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
 
 from libs.errors import DependencyDown
 from libs.messaging.processor import Processor
+from libs.messaging.waking import woken_or_after
 from libs.observability.logs import get_logger
 
 POLL_SECONDS = 1.0
@@ -36,5 +36,4 @@ async def run_due(processor: Processor) -> None:
             wait = min(wait * 2, _BACKOFF_SECONDS[1])
             continue
         if not taken:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(processor.woken.wait(), POLL_SECONDS)
+            await woken_or_after(processor.woken, POLL_SECONDS)

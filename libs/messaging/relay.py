@@ -13,6 +13,7 @@ from libs.database.engine import Database, is_down
 from libs.errors import DependencyDown
 from libs.messaging import outbox
 from libs.messaging.transport import Transport
+from libs.messaging.waking import woken_or_after
 from libs.observability.logs import get_logger
 
 RELAY_ROWS = 1000
@@ -40,8 +41,7 @@ class Relay:
                             log.info("relay_resumed", schema=self.database.schema)
                         wait, away = _BACKOFF_SECONDS[0], False
                         if not seen:
-                            with suppress(TimeoutError):
-                                await asyncio.wait_for(woken.wait(), POLL_SECONDS)
+                            await woken_or_after(woken, POLL_SECONDS)
             except Exception as error:
                 if not (isinstance(error, DependencyDown) or is_down(error)):
                     log.error("relay_failed", schema=self.database.schema, exc_info=error)

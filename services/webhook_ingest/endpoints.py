@@ -19,6 +19,7 @@ import asyncpg
 
 from libs.database.engine import Database, is_down
 from libs.errors import DependencyDown
+from libs.messaging.waking import woken_or_after
 from libs.observability.logs import get_logger
 from services.webhook_ingest import repository
 from services.webhook_ingest.domain import NOBODY, Endpoint
@@ -92,8 +93,7 @@ class Endpoints:
                         woken.clear()
                         await self.refresh()
                         wait = 0.2
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(woken.wait(), POLL_SECONDS)
+                        await woken_or_after(woken, POLL_SECONDS)
             except Exception as error:
                 if not (isinstance(error, DependencyDown) or is_down(error)):
                     raise
