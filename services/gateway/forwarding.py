@@ -97,6 +97,7 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:read"),
     Forward("PATCH", "/v1/webhook-endpoints/{id}", "provider-sync", "accounts:write"),
     Forward("POST", "/v1/webhook-endpoints/{id}/rotations", "provider-sync", "accounts:write"),
+    Forward("POST", "/v1/webhook-endpoints/{id}/verify", "provider-sync", "accounts:write"),
     Forward("POST", "/v1/webhook-endpoints/{id}/releases", "provider-sync", "accounts:write"),
     Forward("PATCH", "/v1/provider-accounts/{id}", "provider-sync", "accounts:write"),
     Forward("GET", "/v1/email/campaigns", "provider-sync", "campaigns:read", company_filter=True),

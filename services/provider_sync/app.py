@@ -78,6 +78,7 @@ def build(
         public_webhook_url=settings.public_webhook_url,
         jobs_at_once=settings.jobs_at_once,
         poll_seconds=settings.poll_seconds,
+        verify_every_seconds=settings.verify_webhooks_every_seconds,
     )
     syncs = SyncRunWorker(
         platform.units,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from libs.ids import parse_public_id
 from libs.messaging.work import UnitOfWork
@@ -18,7 +18,9 @@ from services.provider_sync.endpoint_schemas import (
     ReleasedOut,
     RotationIn,
 )
-from services.provider_sync.handlers import endpoints, rotations
+from services.provider_sync.handlers import endpoints, rotations, verification
+from services.provider_sync.operation_routes import Key, answer
+from services.provider_sync.operation_schemas import OperationOut
 from services.provider_sync.routes import STRICT, After, Limit
 from services.provider_sync.schemas import Page
 from services.provider_sync.sealing import Sealer
@@ -57,6 +59,13 @@ def endpoint_routes(hop: InnerHop, cursors: Cursors, *, providers: Mapping[str, 
     ) -> EndpointDetail:
         await rotations.rotate(parse_public_id("whe", endpoint_id), body.overlap_seconds, work, sealer)
         return await shown(endpoint_id, work)
+
+    @router.post("/{endpoint_id}/verify", status_code=202)
+    async def verify_endpoint(
+        endpoint_id: str, response: Response, key: Key = None, work: UnitOfWork = hop.work("accounts:write")
+    ) -> OperationOut:
+        identifier = parse_public_id("whe", endpoint_id)
+        return answer(await verification.ask_for_verification(identifier, endpoint_id, key, work), response)
 
     @router.post("/{endpoint_id}/releases")
     async def release_withheld(endpoint_id: str, work: UnitOfWork = hop.work("accounts:write")) -> ReleasedOut:

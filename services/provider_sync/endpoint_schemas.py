@@ -82,9 +82,23 @@ class SigningSecretOut(BaseModel):
     created_at: Time
 
 
+class VerificationOut(BaseModel):
+    """What the last look at the provider found. whole: as it should be; repaired: it was faulty (`error`), and is not any
+    more; broken: it is faulty, and could not be repaired; unknown: a person has to look; null: not looked at yet.
+
+    `last_verified_at`: when the provider last had it as it should be; `last_checked_at`: when it was last looked at.
+    """
+
+    state: Literal["whole", "repaired", "broken", "unknown"] | None
+    last_verified_at: Time | None
+    last_checked_at: Time | None
+    last_repaired_at: Time | None
+    error: str | None
+
+
 class EndpointOut(BaseModel):
     """`status` and `error` are those of the newest token's registration at the provider, `webhook_external_id` is what that
-    calls it."""
+    calls it. `silent_since`: it is registered, campaigns run, and nothing was heard for more than a day."""
 
     id: str
     account_id: str
@@ -95,6 +109,8 @@ class EndpointOut(BaseModel):
     error: str | None
     webhook_external_id: str | None
     last_webhook_at: Time | None
+    silent_since: Time | None
+    verification: VerificationOut
     signature_mode: SignatureMode
     source_mode: SourceMode
     allowed_sources: list[str]

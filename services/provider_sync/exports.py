@@ -20,7 +20,7 @@ EXPORTS: Final = Exports(
         "endpoints": Exported(
             "id account_id status provider_webhook_id error last_webhook_at revision token_id token_made_at "
             "overlap_seconds allowed_sources source_mode signature_mode counted_since verified unsigned mismatched listed "
-            "unlisted",
+            "unlisted verification verified_at checked_at verification_error repaired_at repair_sent_at",
             {"token": SECRET, "token_sha256": SECRET, "token_last4": SECRET},
         ),
         "campaigns": Exported(

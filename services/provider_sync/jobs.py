@@ -44,6 +44,7 @@ from services.provider_sync.handlers import (
     registration,
     rotations,
     snapshots,
+    verification,
     workspaces,
 )
 from services.provider_sync.key_ring import KeysUnavailable
@@ -80,12 +81,15 @@ class SyncWorker(FairWorker[Job]):
         public_webhook_url: str,
         jobs_at_once: int,
         poll_seconds: float,
+        verify_every_seconds: float = 21_600.0,
     ) -> None:
+        """`verify_every_seconds`: how often each registered webhook is looked at by itself; 0: only when asked."""
         super().__init__(units, at_once=jobs_at_once, poll_seconds=poll_seconds)
         self._http = http
         self._sealer = sealer
         self._providers = providers
         self._public_webhook_url = public_webhook_url.rstrip("/")
+        self._verify_every_seconds = verify_every_seconds
 
     async def due_orgs(self, transaction: Transaction, most: int) -> list[OrgId]:
         return await orgs_with_due_jobs(transaction, most)
@@ -119,6 +123,7 @@ class SyncWorker(FairWorker[Job]):
             JobKind.REMOVE_WEBHOOK: self._remove,
             JobKind.END_TOKEN: self._end_token,
             JobKind.TEST_ACCOUNT: self._test,
+            JobKind.VERIFY_WEBHOOK: self._verify,
         }
         if job.kind in others:
             await others[job.kind](org_id, job)
@@ -155,7 +160,7 @@ class SyncWorker(FairWorker[Job]):
             raise begun.error
         if begun.token is not None:
             token = begun.token.get_secret_value()
-            url = f"{self._public_webhook_url}/webhooks/{account.provider}/{token}"
+            url = self._url(account, token)
             outcome = await registration.register(registrar, url, may_repeat=may_repeat)
             async with self._units.begin(org_id) as work:
                 await registration.keep(job, outcome, work)
@@ -163,8 +168,51 @@ class SyncWorker(FairWorker[Job]):
                 raise outcome.error
         await self._keep(org_id, job, lambda work: self._look_around(account, job, work))
 
+    def _url(self, account: Account, token: str) -> str:
+        return f"{self._public_webhook_url}/webhooks/{account.provider}/{token}"
+
+    async def _verify(self, org_id: OrgId, job: Job) -> None:
+        """Look whether the provider still has the webhook as it should be, and repair it once where it has not."""
+        async with self._units.begin(org_id) as work:
+            account, client = await self._client(job, work)
+            begun = await verification.begin(job, work, self._sealer)
+        looked = None
+        if begun.url_token is not None:
+            provider = self._providers[account.provider]
+            upkeep = provider.require(client, WebhookUpkeep)  # type: ignore[type-abstract]
+
+            async def before_repair() -> None:
+                async with self._units.begin(org_id) as work:
+                    if not await JobRepository(work.session).hold(job, LEASE_SECONDS):
+                        raise Superseded
+                    await verification.note_repair_sent(begun.endpoint_id, work)
+
+            with self._paying(org_id, job, account):
+                await self._check_workspace(org_id, account, client)  # ids of webhooks repeat elsewhere
+                looked = await verification.look(
+                    client,
+                    upkeep,
+                    begun,
+                    self._url(account, begun.url_token),
+                    may_repeat=provider.may_register_again,
+                    before_repair=before_repair,
+                )
+        keep = partial(verification.keep, job, begun, looked)
+        await self._keep(org_id, job, keep, again_in_seconds=self._looks_again(job))
+
+    def _looks_again(self, job: Job) -> float | None:
+        """In how many seconds a job goes on by itself, whatever became of it; None: it ends."""
+        if job.kind is not JobKind.VERIFY_WEBHOOK or "operation_id" in job.payload:
+            return None
+        return self._verify_every_seconds or None
+
     async def _look_around(self, account: Account, job: Job, work: UnitOfWork) -> None:
-        """Where nothing pulls an account's campaigns later, they are listed once it is open: no webhook tells of drafts."""
+        """What is registered is looked at from now on. Where nothing pulls an account's campaigns later, they are listed
+        once it is open: no webhook tells of drafts."""
+        if self._verify_every_seconds:
+            await verification.look_again(
+                registration.endpoint_id(job), account.id, work, job.cause, in_seconds=self._verify_every_seconds
+            )
         provider = self._providers[account.provider]
         if provider.offers(Campaigns) and not provider.offers(Pulls):
             await JobRepository(work.session).ask_again([pulls.wish_for_campaigns(account, job.cause)])
@@ -275,7 +323,8 @@ class SyncWorker(FairWorker[Job]):
         try:
             async with self._units.begin(org_id) as work:
                 jobs = JobRepository(work.session)
-                if not await jobs.settle(job, failed=delay is None, retry_in_seconds=delay, error=reason):
+                again = self._looks_again(job) if delay is None else delay
+                if not await jobs.settle(job, failed=again is None, retry_in_seconds=again, error=reason):
                     return "superseded"
                 if delay is None:
                     await asked_jobs.fail(job, getattr(error, "code", "internal"), reason, work)
@@ -325,6 +374,8 @@ async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
         await registration.give_up(job, reason, work)
     elif job.kind is JobKind.REMOVE_WEBHOOK:
         await rotations.note_removal(job, work, error=reason)
+    elif job.kind is JobKind.VERIFY_WEBHOOK:
+        await verification.note_failure(job, reason, work)
     elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT):
         pass  # the door ends it by itself, at the latest; a test's operation has failed
     elif job.kind is JobKind.SNAPSHOT:

@@ -46,7 +46,7 @@ def _asking(hop: InnerHop, permission: str) -> Any:
     return Depends(dependency)
 
 
-def _answer(accepted: Accepted, response: Response) -> OperationOut:
+def answer(accepted: Accepted, response: Response) -> OperationOut:
     response.headers["Location"] = f"/v1/operations/{accepted.operation.id}"
     if accepted.is_repeated:
         response.headers["Idempotent-Replayed"] = "true"
@@ -60,7 +60,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
     async def create_campaign(
         body: NewCampaignIn, response: Response, asking: Asking = _asking(hop, "campaigns:write")
     ) -> OperationOut:
-        return _answer(await operations.create_campaign(asking, channel, body), response)
+        return answer(await operations.create_campaign(asking, channel, body), response)
 
     @router.patch("/{campaign_id}", status_code=202)
     async def change_campaign(
@@ -69,7 +69,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
         response: Response,
         asking: Asking = _asking(hop, "campaigns:write"),
     ) -> OperationOut:
-        return _answer(await operations.change_campaign(asking, channel, campaign_id, body), response)
+        return answer(await operations.change_campaign(asking, channel, campaign_id, body), response)
 
     if channel == "email":
 
@@ -80,7 +80,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
             response: Response,
             asking: Asking = _asking(hop, "campaigns:write"),
         ) -> OperationOut:
-            return _answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
+            return answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
 
     else:
 
@@ -91,7 +91,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
             response: Response,
             asking: Asking = _asking(hop, "campaigns:write"),
         ) -> OperationOut:
-            return _answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
+            return answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
 
     def control(word: str) -> None:
         @router.post(f"/{{campaign_id}}/{word}", status_code=202, name=f"{word}_campaign")
@@ -99,7 +99,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
             campaign_id: str, response: Response, asking: Asking = _asking(hop, "campaigns:write")
         ) -> OperationOut:
             accepted = await operations.control_campaign(asking, channel, campaign_id, f"{word}_campaign")
-            return _answer(accepted, response)
+            return answer(accepted, response)
 
     for word in ("start", "pause", "resume", "stop"):
         control(word)
@@ -108,31 +108,31 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
     async def add_leads(
         campaign_id: str, body: LeadsIn, response: Response, asking: Asking = _asking(hop, "leads:write")
     ) -> OperationOut:
-        return _answer(await operations.add_leads(asking, channel, campaign_id, body), response)
+        return answer(await operations.add_leads(asking, channel, campaign_id, body), response)
 
     @router.post("/{campaign_id}/leads/{lead_id}/pause", status_code=202)
     async def pause_lead(
         campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
     ) -> OperationOut:
-        return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "pause_lead"), response)
+        return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "pause_lead"), response)
 
     @router.post("/{campaign_id}/leads/{lead_id}/resume", status_code=202)
     async def resume_lead(
         campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
     ) -> OperationOut:
-        return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "resume_lead"), response)
+        return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "resume_lead"), response)
 
     @router.post("/{campaign_id}/leads/{lead_id}/stop", status_code=202)
     async def stop_lead(
         campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
     ) -> OperationOut:
-        return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "stop_lead"), response)
+        return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "stop_lead"), response)
 
     @router.delete("/{campaign_id}/leads/{lead_id}", status_code=202)
     async def remove_lead(
         campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
     ) -> OperationOut:
-        return _answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "remove_lead"), response)
+        return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "remove_lead"), response)
 
     return router
 
@@ -144,7 +144,7 @@ def reply_routes(hop: InnerHop, operations: Operations) -> APIRouter:
     async def reply(
         conversation_id: str, body: ReplyIn, response: Response, asking: Asking = _asking(hop, "inbox:write")
     ) -> OperationOut:
-        return _answer(await operations.reply(asking, conversation_id, body), response)
+        return answer(await operations.reply(asking, conversation_id, body), response)
 
     return router
 
@@ -156,7 +156,7 @@ def account_test_routes(hop: InnerHop) -> APIRouter:
     async def test_account(
         account_id: str, response: Response, key: Key = None, work: UnitOfWork = hop.work("accounts:write")
     ) -> OperationOut:
-        return _answer(await asked_jobs.ask_for_test(account_id, key, work), response)
+        return answer(await asked_jobs.ask_for_test(account_id, key, work), response)
 
     return router
 

@@ -37,6 +37,8 @@ class ProviderSyncSettings(ServiceSettings):
     sync_full_every_seconds: float = Field(7 * 24 * 3600, gt=0)
     # The vendor's MCP server, which the test of an EmailBison account asks for its tools; empty: it is not asked.
     emailbison_mcp_url: str | None = None
+    # How often each registered webhook is looked at, whether its provider still has it; 0: only when somebody asks.
+    verify_webhooks_every_seconds: float = Field(21_600, ge=0)
     jobs_at_once: int = Field(8, gt=0)
     poll_seconds: float = Field(0.5, gt=0)
 

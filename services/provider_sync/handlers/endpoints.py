@@ -25,6 +25,7 @@ from services.provider_sync.endpoint_schemas import (
     SigningSecretOut,
     SuggestionOut,
     TokenOut,
+    VerificationOut,
 )
 from services.provider_sync.handlers.rotations import no_such_endpoint, tell_door
 from services.provider_sync.repository.endpoints import (
@@ -206,6 +207,14 @@ def _fields(row: asyncpg.Record) -> dict[str, Any]:
         "error": row["error"],
         "webhook_external_id": row["provider_webhook_id"],
         "last_webhook_at": row["last_webhook_at"],
+        "silent_since": row["silent_since"],
+        "verification": VerificationOut(
+            state=row["verification"],
+            last_verified_at=row["verified_at"],
+            last_checked_at=row["checked_at"],
+            last_repaired_at=row["repaired_at"],
+            error=row["verification_error"],
+        ),
         "signature_mode": row["signature_mode"],
         "source_mode": row["source_mode"],
         "allowed_sources": row["allowed_sources"],

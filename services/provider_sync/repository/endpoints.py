@@ -81,7 +81,8 @@ class ConfiguredRepository:
         await self._session.execute(
             """
             UPDATE endpoints SET token_id = $3, token = $4, token_sha256 = $5, token_last4 = $6, token_made_at = $7,
-              overlap_seconds = $8, status = 'pending', provider_webhook_id = NULL, error = NULL
+              overlap_seconds = $8, status = 'pending', provider_webhook_id = NULL, error = NULL, verification = NULL,
+              verification_error = NULL, repair_sent_at = NULL
             WHERE org_id = $1 AND id = $2
             """,
             self._session.org_id,
@@ -136,6 +137,11 @@ class ConfiguredRepository:
 _SHOWN = """
     SELECT e.id, e.account_id, a.company_id, a.provider, e.revision, e.status, e.error, e.provider_webhook_id,
       coalesce(e.token_id, e.id) AS token_id, e.token_last4, e.token_made_at, e.last_webhook_at, e.signature_mode,
+      e.verification, e.verified_at, e.checked_at, e.verification_error, e.repaired_at,
+      CASE WHEN e.status = 'registered' AND a.status = 'active'
+             AND greatest(e.last_webhook_at, e.token_made_at, a.created_at) < now() - interval '24 hours'
+             AND EXISTS (SELECT FROM campaigns c WHERE c.org_id = e.org_id AND c.account_id = a.id AND c.status = 'active')
+        THEN greatest(e.last_webhook_at, e.token_made_at, a.created_at) END AS silent_since,
       e.source_mode, e.allowed_sources, e.counted_since, e.verified, e.unsigned, e.mismatched, e.listed, e.unlisted,
       EXISTS (SELECT FROM signing_secrets s WHERE s.org_id = e.org_id AND s.endpoint_id = e.id) AS has_secrets
     FROM endpoints e JOIN accounts a ON a.org_id = e.org_id AND a.id = e.account_id
@@ -316,3 +322,58 @@ class SecretsRepository:
             endpoint_id,
         )
         return [dict(row) for row in rows]
+
+
+class VerificationRepository:
+    """What was found when the provider was asked for its registration of an endpoint."""
+
+    def __init__(self, session: TenantSession) -> None:
+        self._session = session
+
+    async def find(self, endpoint_id: UUID) -> asyncpg.Record | None:
+        return await self._session.fetchrow(
+            """
+            SELECT id, status, token, coalesce(token_id, id) AS token_id, provider_webhook_id, repair_sent_at
+            FROM endpoints WHERE org_id = $1 AND id = $2
+            """,
+            self._session.org_id,
+            endpoint_id,
+        )
+
+    async def note_repair_sent(self, endpoint_id: UUID) -> None:
+        await self._session.execute(
+            "UPDATE endpoints SET repair_sent_at = now() WHERE org_id = $1 AND id = $2",
+            self._session.org_id,
+            endpoint_id,
+        )
+
+    async def keep(
+        self, endpoint_id: UUID, token_id: UUID, *, state: str, webhook_id: str | None, error: str | None
+    ) -> None:
+        """Of this token only. A repair whose answer was lost stays noted until a look finds all well, or a new token."""
+        await self._session.execute(
+            """
+            UPDATE endpoints SET verification = $4, verification_error = CASE WHEN $4 = 'whole' THEN NULL ELSE $6 END,
+              provider_webhook_id = coalesce($5, provider_webhook_id), checked_at = now(),
+              verified_at = CASE WHEN $4 IN ('whole', 'repaired') THEN now() ELSE verified_at END,
+              repaired_at = CASE WHEN $4 = 'repaired' THEN now() ELSE repaired_at END,
+              repair_sent_at = CASE WHEN $4 = 'unknown' THEN repair_sent_at END,
+              status = CASE WHEN $4 IN ('whole', 'repaired') THEN 'registered' ELSE status END,
+              error = CASE WHEN $4 IN ('whole', 'repaired') THEN NULL ELSE error END
+            WHERE org_id = $1 AND id = $2 AND coalesce(token_id, id) = $3
+            """,
+            self._session.org_id,
+            endpoint_id,
+            token_id,
+            state,
+            webhook_id,
+            error,
+        )
+
+    async def note_failure(self, endpoint_id: UUID, reason: str) -> None:
+        await self._session.execute(
+            "UPDATE endpoints SET checked_at = now(), verification_error = $3 WHERE org_id = $1 AND id = $2",
+            self._session.org_id,
+            endpoint_id,
+            reason,
+        )

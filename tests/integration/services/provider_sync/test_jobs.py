@@ -62,7 +62,10 @@ async def test_a_ready_endpoint_is_registered_once(house, account):
     row = await house.endpoint(account)
     assert (row["status"], row["provider_webhook_id"]) == ("registered", str(registration.id))
     assert token[1].encode() not in row["token"]
-    assert [job["state"] for job in await house.jobs(account)] == ["done"]
+    assert [(job["kind"], job["state"]) for job in await house.jobs(account)] == [
+        ("register_webhook", "done"),
+        ("verify_webhook", "due"),
+    ]
 
 
 def sha256_of(token: str) -> str:
