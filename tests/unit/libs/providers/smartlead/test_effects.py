@@ -1,142 +1,24 @@
-"""What can be learnt of a write whose answer was lost: done or not done, by looking and never by guessing."""
+"""What can be learnt of Smartlead's writes beyond ../test_effects.py."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from libs.errors import ProviderUnavailable
-from libs.providers.effects import WRITES, Evidence, Seen
-from libs.providers.records import Answer, CampaignChanges, ConversationRef, EmailStep, LeadRef, NewLead, Variant
-from libs.providers.simulation import FaultKind
-from libs.providers.smartlead import keys
+from libs.providers.effects import WRITES, Seen
+from libs.providers.records import Answer, NewLead
 from libs.providers.smartlead.effects import EFFECTS
-from tests.unit.libs.providers.smartlead.stage import NOW, Stage, frozen, make_stage
-
-INES = "ines@north.example.com"
-LEAD = LeadRef(key=keys.lead(INES))
-STEPS = (EmailStep(number=1, delay_days=0, variants=(Variant(subject="Dock slots", body_html="<p>Hi</p>"),)),)
-URL = "https://hooks.example.com/t/abc"
+from tests.unit.libs.providers.effectful import Case, write
+from tests.unit.libs.providers.smartlead.stage import Stage
+from tests.unit.libs.providers.smartlead.writes import SMARTLEAD, prepare, set_stage
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    with frozen():
-        made = make_stage()
-        async with made.http:
-            yield made
-
-
-@dataclass
-class Case:
-    """A write: what must be there before it, its arguments, and where the one call goes that changes something."""
-
-    arguments: Mapping[str, Any]
-    path: str
-    is_new: bool = False  # makes something, so what it made has an id
-
-
-async def prepare(stage: Stage, operation: str) -> Case:
-    campaign = stage.campaign.external_id
-    await stage.client.add_leads(campaign, [NewLead(email=INES), NewLead(email="leo@north.example.com")])
-    of_campaign: dict[str, Any] = {"campaign_external_id": campaign}
-    of_lead = {**of_campaign, "lead": LEAD}
-    match operation:
-        case "create_campaign":
-            return Case({"name": "Autumn"}, "/campaigns/create", is_new=True)
-        case "update_campaign":
-            return Case({**of_campaign, "changes": CampaignChanges(new_leads_per_day=7)}, "/schedule")
-        case "start_campaign" | "resume_campaign":
-            await stage.client.pause_campaign(campaign)
-            return Case(of_campaign, "/status")
-        case "pause_campaign" | "stop_campaign":
-            return Case(of_campaign, "/status")
-        case "replace_steps":
-            await stage.client.pause_campaign(campaign)
-            return Case({**of_campaign, "steps": STEPS}, "POST /campaigns")
-        case "add_leads":
-            leads = [NewLead(email=f"New{n}@North.example.com") for n in range(5)]
-            return Case({**of_campaign, "leads": leads}, "POST /campaigns")
-        case "pause_lead":
-            return Case(of_lead, "/pause")
-        case "resume_lead":
-            await stage.client.pause_lead(campaign, LEAD)
-            return Case(of_lead, "/resume")
-        case "remove_lead":
-            return Case(of_lead, "DELETE /campaigns")
-        case "unsubscribe_lead":
-            return Case({"lead": LEAD}, "/unsubscribe")
-        case "categorize_lead":
-            return Case({**of_lead, "category": "Interested"}, "/category")
-        case "reply":
-            stage.simulator.advance(timedelta(hours=1))
-            enrolment = stage.enrolment(INES)
-            stage.simulator.live.replies(stage.campaign, enrolment, enrolment.sent[0], "Tell me more")
-            thread = ConversationRef(key="k", lead=LEAD, campaign_external_id=campaign)
-            answer = Answer(text='Gladly & soon, "Ines"')
-            return Case({"conversation": thread, "answer": answer}, "/reply-email-thread")
-        case "repair_webhook":
-            return Case({"webhook_id": "7", "url": URL, "name": "Outrider"}, "/webhook/create")
-        case "delete_webhook":
-            made = await stage.client.register_webhook(url=URL, name="Outrider")
-            return Case({"webhook_id": made}, "/webhook/delete")
-    raise AssertionError(operation)
-
-
-LOOKED_FOR = [name for name, effect in EFFECTS.items() if effect.read_back is not None]
-
-
-async def look(stage: Stage, operation: str, case: Case) -> Evidence:
-    read_back = EFFECTS[operation].read_back
-    assert read_back is not None
-    before = list(stage.app.calls)
-    evidence = await read_back(stage.client, case.arguments, stage.simulator.now)
-    made = stage.app.calls[len(before) :]
-    assert made
-    assert all(call.startswith("GET") or "inbox-replies" in call for call in made)  # a look changes nothing
-    return evidence
-
-
-async def write(stage: Stage, operation: str, case: Case) -> None:
-    act: Callable[..., Awaitable[object]] = getattr(stage.client, operation)
-    await act(**case.arguments)
-
-
-@pytest.mark.parametrize("operation", LOOKED_FOR)
-async def test_a_write_that_never_arrived_is_absent(operation: str, stage: Stage) -> None:
-    case = await prepare(stage, operation)
-    stage.app.faults.next(FaultKind.DROPPED, path=case.path)
-    with pytest.raises(ProviderUnavailable):
-        await write(stage, operation, case)
-    assert stage.app.faults.met  # the fault was there
-
-    evidence = await look(stage, operation, case)
-
-    assert evidence.seen is (Seen.UNCLEAR if operation == "repair_webhook" else Seen.ABSENT), evidence.detail
-
-
-@pytest.mark.parametrize("operation", LOOKED_FOR)
-async def test_a_write_whose_answer_was_lost_is_found(operation: str, stage: Stage) -> None:
-    case = await prepare(stage, operation)
-    stage.app.faults.next(FaultKind.DONE_AND_DROPPED, path=case.path)
-    with pytest.raises(ProviderUnavailable):
-        await write(stage, operation, case)
-    assert [kind for kind, _ in stage.app.faults.met] == [FaultKind.DONE_AND_DROPPED]
-    sent_at = stage.simulator.now
-    stage.simulator.advance(timedelta(seconds=EFFECTS[operation].read_back_after_seconds))
-
-    read_back = EFFECTS[operation].read_back
-    assert read_back is not None
-    evidence = await read_back(stage.client, case.arguments, sent_at)
-
-    # A replacement whose id was lost cannot be found: that is said, and not guessed.
-    assert evidence.seen is (Seen.UNCLEAR if operation == "repair_webhook" else Seen.DONE), evidence.detail
-    if case.is_new:
-        assert evidence.external_id == stage.simulator.account.campaigns[-1].external_id
+    async with set_stage() as made:
+        yield made
 
 
 @pytest.mark.parametrize("operation", [name for name, effect in EFFECTS.items() if effect.absence_is_proof])
@@ -146,7 +28,7 @@ async def test_what_may_be_sent_again_happens_once_however_often(operation: str,
 
     await write(stage, operation, case)
     campaigns, leads = len(account.campaigns), len(stage.campaign.enrolments)
-    if (await look(stage, operation, case)).seen is Seen.ABSENT:
+    if (await SMARTLEAD.look(stage, operation, case)).seen is Seen.ABSENT:
         await write(stage, operation, case)
 
     assert (len(account.campaigns), len(stage.campaign.enrolments)) == (campaigns, leads)
@@ -157,14 +39,14 @@ async def test_two_campaigns_of_one_name_are_for_a_person_to_tell_apart(stage: S
         await stage.client.create_campaign(name="Autumn")
     case = Case({"name": "Autumn"}, "")
 
-    assert (await look(stage, "create_campaign", case)).seen is Seen.UNCLEAR
+    assert (await SMARTLEAD.look(stage, "create_campaign", case)).seen is Seen.UNCLEAR
 
 
 async def test_an_old_campaign_of_the_name_is_not_the_new_one(stage: Stage) -> None:
     await stage.client.create_campaign(name="Autumn")
     stage.simulator.advance(timedelta(hours=1))
 
-    assert (await look(stage, "create_campaign", Case({"name": "Autumn"}, ""))).seen is Seen.ABSENT
+    assert (await SMARTLEAD.look(stage, "create_campaign", Case({"name": "Autumn"}, ""))).seen is Seen.ABSENT
 
 
 async def test_somebody_elses_answer_is_not_taken_for_ours(stage: Stage) -> None:
@@ -179,25 +61,16 @@ async def test_somebody_elses_answer_is_not_taken_for_ours(stage: Stage) -> None
     assert (await read_back(stage.client, case.arguments, sent_at)).seen is Seen.UNCLEAR
     # and one from before we wrote is none at all
     stage.simulator.advance(timedelta(hours=1))
-    assert (await look(stage, "reply", case)).seen is Seen.ABSENT
+    assert (await SMARTLEAD.look(stage, "reply", case)).seen is Seen.ABSENT
 
 
 async def test_leads_of_a_batch_that_are_partly_there_are_sent_again(stage: Stage) -> None:
     case = await prepare(stage, "add_leads")
     await stage.client.add_leads(stage.campaign.external_id, [NewLead(email="new1@north.example.com")])
 
-    evidence = await look(stage, "add_leads", case)
+    evidence = await SMARTLEAD.look(stage, "add_leads", case)
 
     assert (evidence.seen, evidence.detail) == (Seen.ABSENT, "1 of 3 leads looked for are in the campaign")
-
-
-async def test_a_look_that_fails_teaches_nothing(stage: Stage) -> None:
-    case = await prepare(stage, "create_campaign")
-    stage.app.faults.always(FaultKind.SERVER_ERROR)
-    read_back = EFFECTS["create_campaign"].read_back
-    assert read_back is not None
-    with pytest.raises(ProviderUnavailable):
-        await read_back(stage.client, case.arguments, NOW)
 
 
 def test_no_message_and_no_unlisted_registration_is_ever_sent_again() -> None:
