@@ -247,6 +247,10 @@ class OutriderClient(Changes):
     async def delivery(self, delivery_id: str) -> Json:
         return await self._get(f"/deliveries/{delivery_id}")
 
+    async def replay_deliveries(self, *, reason: str, **chosen: Any) -> Json:
+        """Read deliveries again, 500 at most: `delivery_ids`, or `account_id`, `endpoint_id`, `received_from` …, `dry_run`."""
+        return await self._post("/deliveries/replays", {"reason": reason, **chosen})
+
     async def release_deliveries(self, delivery_ids: Sequence[str]) -> Json:
         """Judge quarantined deliveries as if they had just come in; 100 at most."""
         return await self._post("/deliveries/releases", {"delivery_ids": list(delivery_ids)})

@@ -95,6 +95,36 @@ async def release(work: UnitOfWork, consumer: str, error_class: str, *, mentions
     return _tell(work, consumer, rows)
 
 
+async def again(work: UnitOfWork, consumer: str, event_ids: Collection[UUID]) -> set[UUID]:
+    """Of these events of one org those that `consumer` has not done: dead and parked ones become due, due ones stay so.
+
+    Publishes DeadLetterChangedV1 for each that becomes due.
+    """
+    rows = await work.session.fetch(
+        """
+        UPDATE inbox i SET state = 'due', due_at = now(), takes = 0, changed_at = now()
+        FROM (
+          SELECT consumer, event_id, state AS was FROM inbox
+          WHERE org_id = $1 AND consumer = $2 AND event_id = ANY($3) AND state IN ('dead', 'parked')
+          ORDER BY event_id FOR UPDATE
+        ) AS picked
+        WHERE i.consumer = picked.consumer AND i.event_id = picked.event_id
+        RETURNING i.event_id, i.envelope, i.error_class, i.reason, i.fingerprint, i.attempts, picked.was
+        """,
+        work.org_id,
+        consumer,
+        list(event_ids),
+    )
+    _tell(work, consumer, rows)
+    waiting = await work.session.fetch(
+        "SELECT event_id FROM inbox WHERE org_id = $1 AND consumer = $2 AND event_id = ANY($3) AND state = 'due'",
+        work.org_id,
+        consumer,
+        list(event_ids),
+    )
+    return {row["event_id"] for row in waiting}
+
+
 async def resumed(driver: asyncpg.Connection, schema: str, consumer: str) -> list[OrgId]:
     """Some of the orgs that are served again and for which something still waits. In the dispatch role.
 
@@ -137,7 +167,7 @@ async def release_resumed(work: UnitOfWork, consumer: str) -> int:
 def _tell(work: UnitOfWork, consumer: str, released: Sequence[asyncpg.Record]) -> int:
     for row in released:
         envelope = envelopes.read(row["envelope"])
-        work.changes.add(work.org_id, consumer, envelope.type, envelope.id, "parked", -1)
+        work.changes.add(work.org_id, consumer, envelope.type, envelope.id, row.get("was") or "parked", -1)
         work.changes.add(work.org_id, consumer, envelope.type, envelope.id, "due")
         told = DeadLetterChangedV1.model_validate(
             {

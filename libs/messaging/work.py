@@ -50,8 +50,10 @@ class UnitOfWork:
         company_id: CompanyId | None = None,
         cause: Envelope | None = None,
         event_id: EventId | None = None,
+        replay_id: UUID | None = None,
     ) -> Envelope:
-        """Tell `event` once this transaction has committed. `cause` is the event that led to it."""
+        """Tell `event` once this transaction has committed. `cause` is the event that led to it, `replay_id` the replay for
+        which it is told again."""
         envelope = contract.seal(
             event,
             source=self.source,
@@ -59,6 +61,7 @@ class UnitOfWork:
             company_id=company_id,
             cause=cause,
             event_id=event_id,
+            replay_id=replay_id,
             traceparent=self._traceparent or (cause.traceparent if cause else None),
         )
         self.published.append(envelope)

@@ -133,6 +133,7 @@ FORWARDS: tuple[Forward, ...] = (
     Forward("GET", "/v1/deliveries", "webhook-ingest", "deliveries:read"),
     Forward("GET", "/v1/deliveries/{id}", "webhook-ingest", "delivery_bodies:read"),
     Forward("POST", "/v1/deliveries/releases", "webhook-ingest", "deliveries:release"),
+    Forward("POST", "/v1/deliveries/replays", "webhook-ingest", "replays:write"),
     *(Forward("GET", f"/v1/exports/{owner}/{{table}}", owner, "exports:read") for owner in _OWNERS),
     *_of_failures(),
 )

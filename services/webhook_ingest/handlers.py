@@ -64,7 +64,7 @@ async def _keep_of_one_org(arrivals: Sequence[Arrival], work: UnitOfWork, source
         if one.is_published:
             # Sealed here and not by `work.publish`: each event belongs to its own request's trace.
             envelope = seal(
-                _as_event(one),
+                as_event(one),
                 source=source,
                 org_id=work.org_id,
                 event_id=EventId(one.arrival.id),
@@ -73,7 +73,7 @@ async def _keep_of_one_org(arrivals: Sequence[Arrival], work: UnitOfWork, source
             work.published.append(envelope)
 
 
-def _as_event(judged: Judged) -> WebhookReceivedV1:
+def as_event(judged: Judged) -> WebhookReceivedV1:
     arrival = judged.arrival
     return WebhookReceivedV1(
         delivery_id=arrival.id,
@@ -150,7 +150,7 @@ async def list_deliveries(
     work: UnitOfWork, cursors: Cursors, *, verdict: str | None, after: str | None, limit: int
 ) -> dict[str, Any]:
     """One page, newest first, without bodies."""
-    _sees_whole_org(work)
+    sees_whole_org(work)
     query = f"deliveries:{verdict or ''}"
     position = cursors.read(after, org_id=work.org_id, query=query)
     as_of = now()
@@ -180,7 +180,7 @@ async def release_deliveries(
         NotFound: this org lacks one of them; none is released.
         Conflict: one is no payload of its provider, whatever it was quarantined for; none is released.
     """
-    _sees_whole_org(work)
+    sees_whole_org(work)
     deliveries = DeliveryRepository(work.session)
     held = await deliveries.lock_quarantined(ids)
     arrivals = []
@@ -191,7 +191,7 @@ async def release_deliveries(
                 f"{public_id('dlv', row['id'])} is no payload of {row['provider']}: {reading.quarantine_reason}",
                 code="not_releasable",
             )
-        arrivals.append(_as_arrival(row, reading, providers.get(row["provider"]), work.org_id))
+        arrivals.append(as_arrival(row, reading, providers.get(row["provider"]), work.org_id))
     firsts = await deliveries.claim(domain.claims(arrivals))
     variants = await deliveries.claim_variants(domain.variant_claims(arrivals, firsts))
     judged = [domain.judge(arrival, firsts, variants) for arrival in arrivals]
@@ -200,16 +200,16 @@ async def release_deliveries(
         work.count_at_door(WebhookReceivedV1.routing_key, one.arrival.id, "quarantined", -1)
         work.count_at_door(WebhookReceivedV1.routing_key, one.arrival.id, _LEDGER_STATE[one.verdict])
         if one.is_published:
-            work.publish(_as_event(one), event_id=EventId(one.arrival.id))
+            work.publish(as_event(one), event_id=EventId(one.arrival.id))
         work.audit("delivery.released", public_id("dlv", one.arrival.id), {"verdict": one.verdict})
     rows = {row["id"]: row for row in await deliveries.find_all(ids)}
     missing = next((one for one in ids if one not in rows), None)
     if missing is not None:
-        raise _no_such_delivery()
+        raise no_such_delivery()
     return {"data": [_shown(rows[one]) for one in dict.fromkeys(ids)]}
 
 
-def _as_arrival(row: dict[str, Any], reading: DoorReading, provider: Provider | None, org_id: OrgId) -> Arrival:
+def as_arrival(row: dict[str, Any], reading: DoorReading, provider: Provider | None, org_id: OrgId) -> Arrival:
     kept = orjson.loads(row["headers"])
     signing = provider.signing if provider is not None else None
     nobody = Endpoint(
@@ -239,21 +239,21 @@ async def get_delivery(work: UnitOfWork, delivery_id: UUID) -> dict[str, Any]:
     Raises:
         NotFound: this org has none of this id.
     """
-    _sees_whole_org(work)
+    sees_whole_org(work)
     row = await DeliveryRepository(work.session).find(delivery_id)
     if row is None:
-        raise _no_such_delivery()
+        raise no_such_delivery()
     return _shown(row) | {
         "headers": orjson.loads(row["headers"]),
         "body_base64": base64.b64encode(row["body"]).decode("ascii"),
     }
 
 
-def _no_such_delivery() -> NotFound:
+def no_such_delivery() -> NotFound:
     return NotFound("there is no dlv_ object with this id")
 
 
-def _sees_whole_org(work: UnitOfWork) -> None:
+def sees_whole_org(work: UnitOfWork) -> None:
     # Which company a delivery is about only provider_sync can tell.
     if not work.session.scope.is_all:
         raise Forbidden("deliveries belong to the whole organization; this needs access to all of its companies")

@@ -176,6 +176,44 @@ class DeliveryRepository:
             [one.arrival.event_type for one in judged],
         )
 
+    async def with_bodies(self, ids: Sequence[UUID]) -> list[dict[str, Any]]:
+        """Those of `ids` that were published, with their bytes, oldest first."""
+        rows = await self._session.fetch(
+            f"{_WHOLE} WHERE org_id = $1 AND id = ANY($2::uuid[]) AND verdict IN ('accepted', 'conflict') ORDER BY id",
+            self._session.org_id,
+            ids,
+        )
+        return [dict(row) for row in rows]
+
+    async def published(
+        self,
+        *,
+        account_id: UUID | None,
+        endpoint_id: UUID | None,
+        received_from: datetime | None,
+        received_until: datetime | None,
+        after: UUID | None,
+        limit: int,
+    ) -> list[dict[str, Any]]:
+        """What was published of an account, an endpoint, a span of time, with its bytes; oldest first."""
+        rows = await self._session.fetch(
+            f"""
+            {_WHOLE} WHERE org_id = $1 AND verdict IN ('accepted', 'conflict')
+              AND ($2::uuid IS NULL OR account_id = $2) AND ($3::uuid IS NULL OR endpoint_id = $3)
+              AND ($4::timestamptz IS NULL OR received_at >= $4) AND ($5::timestamptz IS NULL OR received_at < $5)
+              AND ($6::uuid IS NULL OR id > $6)
+            ORDER BY id LIMIT $7
+            """,
+            self._session.org_id,
+            account_id,
+            endpoint_id,
+            received_from,
+            received_until,
+            after,
+            limit,
+        )
+        return [dict(row) for row in rows]
+
     async def find_all(self, ids: Sequence[UUID]) -> list[dict[str, Any]]:
         """Without bodies, in no order."""
         rows = await self._session.fetch(
@@ -208,6 +246,10 @@ class DeliveryRepository:
         return None if row is None else dict(row)
 
 
+_WHOLE = """
+    SELECT id, endpoint_id, account_id, provider, received_at, body, body_sha256, headers::text AS headers, token_id,
+    host(source_address) AS source_address, source_listed, verdict FROM deliveries
+"""
 _SHOWN = """
     SELECT id, endpoint_id, account_id, provider, received_at, event_type, verdict, duplicate_of, quarantine_reason,
     octet_length(body) AS size_bytes, body_sha256, host(source_address) AS source_address, source_listed, released_at,

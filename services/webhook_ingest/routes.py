@@ -14,7 +14,15 @@ from libs.web.cursors import MAX_LIMIT, Cursors
 from libs.web.tenant import InnerHop
 from services.webhook_ingest import handlers
 from services.webhook_ingest.domain import Verdict
-from services.webhook_ingest.schemas import DeliveryDetailOut, DeliveryPage, ReleaseIn, ReleaseOut
+from services.webhook_ingest.replaying import replay_again
+from services.webhook_ingest.schemas import (
+    DeliveryDetailOut,
+    DeliveryPage,
+    DeliveryReplayIn,
+    DeliveryReplayOut,
+    ReleaseIn,
+    ReleaseOut,
+)
 
 
 def routes(hop: InnerHop, cursors: Cursors, providers: Mapping[str, Provider]) -> APIRouter:
@@ -37,5 +45,11 @@ def routes(hop: InnerHop, cursors: Cursors, providers: Mapping[str, Provider]) -
     async def release_deliveries(body: ReleaseIn, work: UnitOfWork = hop.work("deliveries:release")) -> ReleaseOut:
         ids = [parse_public_id("dlv", one) for one in body.delivery_ids]
         return ReleaseOut.model_validate(await handlers.release_deliveries(work, ids, providers=providers))
+
+    @router.post("/deliveries/replays", status_code=202)
+    async def replay_deliveries(
+        body: DeliveryReplayIn, work: UnitOfWork = hop.work("replays:write")
+    ) -> DeliveryReplayOut:
+        return DeliveryReplayOut.model_validate(await replay_again(body, work, providers=providers))
 
     return router

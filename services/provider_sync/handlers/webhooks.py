@@ -10,6 +10,7 @@ from libs.clock import now
 from libs.contracts.events import WebhookReceivedV1
 from libs.errors import ContractViolated, TenantMismatch
 from libs.ids import AccountId, entity_id
+from libs.messaging import withholding
 from libs.messaging.work import UnitOfWork
 from libs.providers.capabilities import CampaignPulls, Pulls
 from libs.providers.registry import Provider
@@ -27,6 +28,8 @@ from services.provider_sync.repository.jobs import JobRepository
 from services.provider_sync.repository.unknown import Count, UnknownWebhookRepository
 from services.provider_sync.sealing import Sealer
 
+QUEUE = "provider-sync.webhooks"
+
 
 async def apply_webhooks(
     events: Sequence[WebhookReceivedV1], work: UnitOfWork, *, providers: Mapping[str, Provider], sealer: Sealer
@@ -37,10 +40,16 @@ async def apply_webhooks(
     read-back, if the provider can be read there. A type that we do not know is counted, as is a wish that cannot be
     fulfilled; the bytes are kept by the door. What lacks the proof that its endpoint requires is withheld.
 
+    What is told again for a replay of its delivery is read again only if it was done; if it was not, that very event is made
+    due again in its place, so that nothing of one delivery is left dead behind another.
+
     Raises:
         TenantMismatch: the account is none of this org's, or the payload names another workspace than the account's.
         ContractViolated: the bytes are no webhook of this provider.
     """
+    events = await _without_waiting(events, work)
+    if not events:
+        return
     accounts, judged = await AccountRepository(work.session).find_all_judged(
         {AccountId(event.account_id) for event in events}
     )
@@ -54,7 +63,8 @@ async def apply_webhooks(
         verdict, refused = await judge(event)
         if refused is not None:
             work.withhold(event, refused)
-            heard.append(Heard(event.endpoint_id, None, None, verdict, event.source_listed))
+            if event.envelope.replay_id is None:
+                heard.append(Heard(event.endpoint_id, None, None, verdict, event.source_listed))
             continue
         provider = providers[account.provider]
         reading = provider.webhooks.read_webhook(event.body)
@@ -65,6 +75,8 @@ async def apply_webhooks(
         if not reading.recognized or None in asked:
             at = event.received_at
             unknown.setdefault((account.id, reading.event_type), Count(0, at, at)).add(at)
+        if event.envelope.replay_id is not None:
+            continue  # nobody posted it now
         token_id = event.token_id or event.endpoint_id  # the first has the endpoint's id
         heard.append(Heard(event.endpoint_id, token_id, event.envelope.time, verdict, event.source_listed))
     await record(told, work)
@@ -73,8 +85,18 @@ async def apply_webhooks(
     if unknown:
         await UnknownWebhookRepository(work.session).add(unknown)
     # Last: all webhooks of an account meet in this row, and hold it until they commit.
+    if not heard:
+        return
     noted = await EndpointRepository(work.session).note_webhooks(heard)
     await rotations.note_uses(heard, noted, work, events[0].envelope)
+
+
+async def _without_waiting(events: Sequence[WebhookReceivedV1], work: UnitOfWork) -> Sequence[WebhookReceivedV1]:
+    replayed = {event.delivery_id for event in events if event.envelope.replay_id is not None}
+    if not replayed:
+        return events
+    waiting = await withholding.again(work, QUEUE, replayed)
+    return [event for event in events if event.envelope.replay_id is None or event.delivery_id not in waiting]
 
 
 def _account(accounts: Mapping[AccountId, Account], event: WebhookReceivedV1) -> Account:

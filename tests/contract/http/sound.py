@@ -99,7 +99,7 @@ ENDS_AN_ORGANIZATION = frozenset(
     }
 )
 # Of the whole organization: to ask for one company is refused.
-_OF_ALL = ("/v1/deliveries", "/v1/exports")
+_OF_ALL = ("/v1/deliveries", "/v1/exports", "/v1/dead-letter", "/v1/replays")
 
 
 class Sound:

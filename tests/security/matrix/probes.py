@@ -171,6 +171,11 @@ def _release(world: World, delivery: str) -> dict[str, Any]:
     return {"delivery_ids": [delivery]}
 
 
+def _again(_: World, delivery: str) -> dict[str, Any]:
+    unsaid = ("account_id", "endpoint_id", "received_from", "received_until", "after")
+    return {"delivery_ids": [delivery], "reason": "the matrix", "dry_run": True} | dict.fromkeys(unsaid)
+
+
 def _scheduled(world: World, account: str) -> dict[str, Any]:
     return {"account_id": account, "interval_seconds": INTERVAL_SECONDS}
 
@@ -385,6 +390,7 @@ GATEWAY: dict[str, list[Probe]] = {
     "GET /v1/deliveries": plain(),
     "GET /v1/deliveries/{id}": by_id("delivery"),
     "POST /v1/deliveries/releases": by_body("delivery", "delivery", _release),
+    "POST /v1/deliveries/replays": by_body("delivery", "delivery", _again),
     "GET /v1/exports": plain(),
     "GET /v1/exports/gateway/{table}": copied("users", own=True),
     **{f"GET /v1/exports/{owner}/{{table}}": copied(table) for owner, table in _COPIED.items()},
@@ -454,6 +460,7 @@ OWNERS: dict[str, dict[str, list[Probe]]] = {
         "GET /deliveries": inner_list(),
         "GET /deliveries/{delivery_id}": active(by_id("delivery")),
         "POST /deliveries/releases": active(by_body("delivery", "delivery", _release)),
+        "POST /deliveries/replays": active(by_body("delivery", "delivery", _again)),
         **_inner_copied("webhook-ingest"),
         **_active_failing("webhook-ingest"),
     },

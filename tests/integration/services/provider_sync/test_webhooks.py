@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from libs.contracts.envelope import read as read_envelope
+from libs.contracts.event import registry, seal
 from libs.contracts.events import (
     CampaignRecordedV1,
     DeadLetterChangedV1,
@@ -11,8 +13,9 @@ from libs.contracts.events import (
     LeadRecordedV1,
     MessageRecordedV1,
     SequenceStepRecordedV1,
+    WebhookReceivedV1,
 )
-from libs.ids import AccountId, entity_id, new_id
+from libs.ids import AccountId, EventId, entity_id, new_id
 from libs.providers.sightings import Direction, EngagementKind, EngagementSighting, MessageSighting, Reading, Source
 from services.provider_sync.domain.statements import Told
 from services.provider_sync.handlers.facts import record
@@ -77,6 +80,44 @@ async def test_the_same_delivery_twice_is_one(database, stage, deliver):
 
     events = await told(database("provider_sync"), stage.org_id)
     assert sum(isinstance(event, EngagementRecordedV1) for event in events) == 1
+
+
+def again(webhook):
+    """The same delivery told once more, for a replay."""
+    event = registry.open(webhook)
+    return read_envelope(seal(event, source="webhook-ingest", org_id=webhook.org_id, replay_id=new_id()).raw)
+
+
+async def test_a_delivery_that_was_done_is_read_again_and_changes_nothing(database, stage, deliver):
+    webhook = stage.webhook(payload("email_sent"))
+    await deliver([webhook])
+    before = await told(database("provider_sync"), stage.org_id), await rows_of(database("provider_sync"), stage.org_id)
+
+    await deliver([again(webhook)])
+
+    after = await told(database("provider_sync"), stage.org_id), await rows_of(database("provider_sync"), stage.org_id)
+    assert [event.envelope.id for event in after[0]] == [event.envelope.id for event in before[0]]
+    assert after[1] == before[1]
+    assert list((await inbox_states(database("provider_sync"), QUEUE)).values()) == ["done", "done"]
+
+
+async def test_a_delivery_that_was_not_done_is_tried_again_in_its_own_place(database, units, make_org, stage, deliver):
+    other = await set_stage(units("provider_sync"), make_org())
+    foreign = stage.webhook(payload("email_sent"), org_id=other.org_id)
+    event = registry.open(foreign)
+    assert isinstance(event, WebhookReceivedV1)
+    first_id = EventId(event.delivery_id)
+    dead = read_envelope(seal(event, source="webhook-ingest", org_id=other.org_id, event_id=first_id).raw)
+    await deliver([dead])
+    replayed = again(dead)
+
+    await deliver([replayed])
+
+    states = await inbox_states(database("provider_sync"), QUEUE)
+    assert states == {dead.id: "due", replayed.id: "done"}
+    changes = [event.state for event in await told(database("provider_sync"), other.org_id)
+               if isinstance(event, DeadLetterChangedV1)]  # fmt: skip
+    assert changes == ["dead", "due"]
 
 
 async def test_a_message_only_referred_to_is_kept_and_not_told(database, units, stage):
