@@ -49,7 +49,7 @@ class Sinks:
         for event in self.events:
             yield f"event {event.type}", _opened(event.raw)
         for answer in self.answers:
-            text = f"{answer.status_code} {dict(answer.headers)} {answer.text}"
+            text = f"{answer.status_code} {dict(answer.headers)} {_opened(answer.content)}"
             for secret, once in self.shown_once.items():
                 if answer is once:
                     text = text.replace(secret, "")
@@ -86,7 +86,8 @@ async def stored(admin_url: str) -> list[tuple[str, str]]:
     connection = await asyncpg.connect(admin_url)
     try:
         tables = await connection.fetch(
-            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+            "SELECT relnamespace::regnamespace::text, relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition "
+            "AND relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema', 'pg_toast')"
         )
         found = []
         for schema, table in tables:

@@ -241,6 +241,8 @@ async def look_at_everything(client: OutriderClient) -> None:
         async for _ in listed:
             pass
     await client.ledger()
+    for table in (await client.exports())["data"]:
+        assert "next_cursor" in await client.export_page(table["owner"], table["table"])
 
 
 # Where people are what it is about; all else says nothing of them, logs, spans and reasons least of all.
@@ -253,7 +255,7 @@ OF_PEOPLE = tuple(
         r"\w+\.(inbox|outbox)\.envelope",  # on the way between these
         r"event (webhook\.received|(campaign|sequence_step|lead|message|engagement)\.recorded)\.v\d",
         r"provider_sync\.sync_jobs\.(key|payload|cause)",  # whom a provider is to be asked about
-        r"answer of v1/(email|linkedin|leads|inbox|analytics)",  # shown to whom it belongs
+        r"answer of v1/(email|linkedin|leads|inbox|analytics|exports)",  # shown to whom it belongs
         # The provider's own words, to its customer.
         r"provider_sync\.(endpoints\.error|accounts\.status_reason)|answer of v1/(provider-accounts|webhook-endpoints)",
         r"exception",  # an error may know; what is told of it is a reason (libs.observability.reasons)
