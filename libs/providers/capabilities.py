@@ -391,6 +391,7 @@ CAPABILITIES: tuple[type[object], ...] = (
     CampaignPulls,
     Pulls,
     Snapshots,
+    Feeds,
 )
 
 T = TypeVar("T")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from libs.providers.emailbison.feeds import FeedCalls
 from libs.providers.emailbison.figures import FigureCalls
-from libs.providers.emailbison.inbox_calls import InboxCalls
 from libs.providers.emailbison.webhook_calls import WebhookCalls
 from libs.providers.tool_servers import ToolServer
 
@@ -23,7 +23,7 @@ def _tool_headers(credentials: Mapping[str, str], base_url: str | None) -> Mappi
 TOOLS = ToolServer("https://mcp.emailbison.com/mcp", _tool_headers)
 
 
-class EmailBisonClient(InboxCalls, WebhookCalls, FigureCalls):
+class EmailBisonClient(FeedCalls, WebhookCalls, FigureCalls):
     """One account: one workspace of one instance. Each part's docstring names the capabilities that it implements."""
 
     async def check_connection(self) -> None:

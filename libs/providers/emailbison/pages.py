@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from libs.errors import ContractViolated, Invalid, ProviderUnavailable
+from libs.providers.feeds import ListMoved
 from libs.providers.fields import Fields
 
 Params = Mapping[str, str | int]
@@ -43,6 +44,7 @@ async def read_page(get: Get, name: str, after: str | None) -> tuple[Sequence[Fi
     """One page and where the next one begins: "c:" and a cursor, or "p:" and a number; None after the last.
 
     Raises:
+        ListMoved: the page is another one, or leads to itself.
         Invalid: `after` is no such place.
     """
     place, _, value = (after or "").partition(":")
@@ -60,13 +62,13 @@ async def read_page(get: Get, name: str, after: str | None) -> tuple[Sequence[Fi
     if meta.states("next_cursor"):
         cursor = meta.filled("next_cursor")
         if cursor is not None and cursor == value:
-            raise ProviderUnavailable(f"{name}: a cursor leads back")
+            raise ListMoved(f"{name}: a cursor leads back")
         return rows, f"c:{cursor}" if cursor is not None else None
     if place == "c":
         raise ContractViolated(f"{name}.meta.next_cursor is missing")
     number, last = _number(meta, "current_page", name), _number(meta, "last_page", name)
     if number != params.get("page", 1):
-        raise ProviderUnavailable(f"{name}: another page than the one asked for")
+        raise ListMoved(f"{name}: another page than the one asked for")
     return rows, f"p:{number + 1}" if number < last else None
 
 

@@ -65,7 +65,7 @@ class Story:
             sender = mail.nested("sender_email")
             mailboxes[mail_id] = sender.address("email")
             own_mail.add(mail.token("raw_message_id") or "")
-            found.append(self._sent(mail, mail_id, sent_at, steps_of[mail_id], mailboxes[mail_id]))
+            found.append(sent_mail(mail, self._campaign, self._address, steps_of[mail_id], mailboxes[mail_id]))
         for row in rows:
             kind, mail_id_answered = kind_of(row), row.identifier("scheduled_email_id")
             if row.identifier("campaign_id") != self._campaign or kind is RowKind.BOUNCE:
@@ -103,26 +103,30 @@ class Story:
             sentiment="positive" if self._is_interested else "",
         )
 
-    def _sent(
-        self, mail: Fields, mail_id: str, sent_at: datetime, step: int | None, mailbox: str | None
-    ) -> MessageSighting:
-        return MessageSighting(
-            key=keys.sent(mail_id),
-            conversation_key=self._conversation_key,
-            lead_key=self._lead_key,
-            direction=Direction.OUTBOUND,
-            seen_at=sent_at,  # what was sent does not change, and the row tells no other time of the provider
-            campaign_external_id=self._campaign,
-            step_number=step,
-            step_source=Source.PULL if step is not None else None,
-            occurred_at=sent_at,
-            from_address=mailbox,
-            to_address=self._address,
-            subject=mail.text("email_subject"),
-            body_html=mail.filled("email_body"),
-            internet_message_id=mail.token("raw_message_id"),
-            is_manual=False,
-        )
+
+def sent_mail(mail: Fields, campaign: str, address: str, step: int | None, mailbox: str | None) -> MessageSighting:
+    """A mail of the sequence that has gone."""
+    sent_at = mail.moment("sent_at")
+    if sent_at is None:
+        raise mail.refuse("sent_at", "is missing")
+    lead_key = keys.lead(address)
+    return MessageSighting(
+        key=keys.sent(required(mail, "id", mail.identifier("id"))),
+        conversation_key=keys.conversation(campaign, lead_key),
+        lead_key=lead_key,
+        direction=Direction.OUTBOUND,
+        seen_at=sent_at,  # what was sent does not change, and the row tells no other time of the provider
+        campaign_external_id=campaign,
+        step_number=step,
+        step_source=Source.PULL if step is not None else None,
+        occurred_at=sent_at,
+        from_address=mailbox,
+        to_address=address,
+        subject=mail.text("email_subject"),
+        body_html=mail.filled("email_body"),
+        internet_message_id=mail.token("raw_message_id"),
+        is_manual=False,
+    )
 
 
 def kind_of(row: Fields) -> RowKind:

@@ -65,7 +65,7 @@ class InboxCalls(HeyReachApi):
     async def listed_messages(self, conversation: ConversationRef) -> Sequence[MessageSighting]:
         """As the list of conversations has them: fresher than the chatroom, and told to be a part now and then."""
         row = await self._listed_conversation(conversation)
-        return () if row is None else _messages(row, conversation.lead.key, _parts(conversation)[1])
+        return () if row is None else read_messages_of(row, conversation.lead.key, _parts(conversation)[1])
 
     async def reply(self, conversation: ConversationRef, answer: Answer) -> str | None:
         """Plain text into a conversation that exists. It is queued: its key is told by nobody."""
@@ -81,7 +81,7 @@ class InboxCalls(HeyReachApi):
     async def _chatroom(self, sender: int, conversation_id: str, lead_key: str) -> Sequence[MessageSighting]:
         # Ids end in `=`.
         value, _ = await self._read("GET", f"/inbox/GetChatroom/{sender}/{quote(conversation_id, safe='')}")
-        return _messages(as_object(value, "chatroom"), lead_key, conversation_id)
+        return read_messages_of(as_object(value, "chatroom"), lead_key, conversation_id)
 
     async def _listed_conversation(self, conversation: ConversationRef) -> Fields | None:
         """This sender's one with this lead: by its id, or the only one that there is."""
@@ -94,7 +94,9 @@ class InboxCalls(HeyReachApi):
         only = rows[0] if len(rows) == 1 else None
         return next((row for row in rows if row.token("id") == conversation_id), only)
 
-    async def _conversations(self, filters: dict[str, object], cursor: str | None) -> Fields:
+    async def _conversations(
+        self, filters: dict[str, object], cursor: str | None, *, since: str | None = None
+    ) -> Fields:
         """All filters in one block, each stated: outside of it they are ignored, and some say that none may be left out."""
         unfiltered: dict[str, object] = {
             "linkedInAccountIds": [],
@@ -106,7 +108,9 @@ class InboxCalls(HeyReachApi):
             "seen": None,
             "latestAutoTagNames": [],
         }
-        body = {"filters": unfiltered | filters, "limit": PAGE, "cursor": cursor}
+        body: dict[str, object] = {"filters": unfiltered | filters, "limit": PAGE, "cursor": cursor}
+        if since is not None:  # bounds the last message's time
+            body["from"] = since
         value, _ = await self._read("POST", "/inbox/GetConversationsV3", json=body)
         page = as_object(value, "conversations")
         if not page.states("items"):
@@ -145,7 +149,7 @@ def _entry(row: Fields, campaign: str | None) -> InboxEntry:
     )
 
 
-def _messages(chatroom: Fields, lead_key: str, conversation_id: str) -> Sequence[MessageSighting]:
+def read_messages_of(chatroom: Fields, lead_key: str, conversation_id: str) -> Sequence[MessageSighting]:
     """The very messages that webhooks tell, by the same keys; an empty text is a voice message or no text at all."""
     if not chatroom.states("messages"):
         raise ContractViolated("chatroom.messages is missing")

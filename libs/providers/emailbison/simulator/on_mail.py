@@ -33,7 +33,11 @@ def _mails(call: Call, campaign: Campaign | None, lead: Lead | None) -> list[Res
         if lead is None or enrolment.lead.id == lead.id
         for mail in enrolment.mails
     ]
-    return [row for row in rows if not wanted or row["status"] == wanted]
+    rows = [row for row in rows if not wanted or row["status"] == wanted]
+    criteria, value = call.text("scheduled_date_local[criteria]"), call.text("scheduled_date_local[value]")
+    if criteria == ">=" and value:  # the one that is asked for; times are text of one form, which sorts as they do
+        rows = [row for row in rows if str(row["scheduled_date_local"]) >= value]
+    return rows
 
 
 async def _list_replies(call: Call) -> Answer:
