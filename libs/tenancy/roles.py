@@ -60,6 +60,7 @@ _READ = frozenset(
         "organizations:read",
         "reconciliations:read",
         "schedules:read",
+        "syncs:read",
     }
 )
 _MANAGE = frozenset(
@@ -70,6 +71,7 @@ _MANAGE = frozenset(
         "operations:write",
         "reconciliations:start",
         "schedules:write",
+        "syncs:start",
     }
 )
 _ADMIN = frozenset(

@@ -39,7 +39,7 @@ Key = Annotated[
 ]
 
 
-def _asking(hop: InnerHop, permission: str) -> Any:
+def asking_with(hop: InnerHop, permission: str) -> Any:
     def dependency(request: Request, key: Key = None, context: TenantContext = hop.context(permission)) -> Asking:
         return Asking(context=context, request_id=request_id_of(request), key=key)
 
@@ -58,7 +58,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
 
     @router.post("", status_code=202)
     async def create_campaign(
-        body: NewCampaignIn, response: Response, asking: Asking = _asking(hop, "campaigns:write")
+        body: NewCampaignIn, response: Response, asking: Asking = asking_with(hop, "campaigns:write")
     ) -> OperationOut:
         return answer(await operations.create_campaign(asking, channel, body), response)
 
@@ -67,7 +67,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
         campaign_id: str,
         body: CampaignChangeIn,
         response: Response,
-        asking: Asking = _asking(hop, "campaigns:write"),
+        asking: Asking = asking_with(hop, "campaigns:write"),
     ) -> OperationOut:
         return answer(await operations.change_campaign(asking, channel, campaign_id, body), response)
 
@@ -78,7 +78,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
             campaign_id: str,
             body: EmailSequenceIn,
             response: Response,
-            asking: Asking = _asking(hop, "campaigns:write"),
+            asking: Asking = asking_with(hop, "campaigns:write"),
         ) -> OperationOut:
             return answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
 
@@ -89,14 +89,14 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
             campaign_id: str,
             body: LinkedInSequenceIn,
             response: Response,
-            asking: Asking = _asking(hop, "campaigns:write"),
+            asking: Asking = asking_with(hop, "campaigns:write"),
         ) -> OperationOut:
             return answer(await operations.replace_sequence(asking, channel, campaign_id, body), response)
 
     def control(word: str) -> None:
         @router.post(f"/{{campaign_id}}/{word}", status_code=202, name=f"{word}_campaign")
         async def control_campaign(
-            campaign_id: str, response: Response, asking: Asking = _asking(hop, "campaigns:write")
+            campaign_id: str, response: Response, asking: Asking = asking_with(hop, "campaigns:write")
         ) -> OperationOut:
             accepted = await operations.control_campaign(asking, channel, campaign_id, f"{word}_campaign")
             return answer(accepted, response)
@@ -106,19 +106,19 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
 
     @router.post("/{campaign_id}/leads", status_code=202)
     async def add_leads(
-        campaign_id: str, body: LeadsIn, response: Response, asking: Asking = _asking(hop, "leads:write")
+        campaign_id: str, body: LeadsIn, response: Response, asking: Asking = asking_with(hop, "leads:write")
     ) -> OperationOut:
         return answer(await operations.add_leads(asking, channel, campaign_id, body), response)
 
     @router.post("/{campaign_id}/leads/{lead_id}/pause", status_code=202)
     async def pause_lead(
-        campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
+        campaign_id: str, lead_id: str, response: Response, asking: Asking = asking_with(hop, "leads:write")
     ) -> OperationOut:
         return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "pause_lead"), response)
 
     @router.post("/{campaign_id}/leads/{lead_id}/resume", status_code=202)
     async def resume_lead(
-        campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
+        campaign_id: str, lead_id: str, response: Response, asking: Asking = asking_with(hop, "leads:write")
     ) -> OperationOut:
         return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "resume_lead"), response)
 
@@ -130,7 +130,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
 
     @router.delete("/{campaign_id}/leads/{lead_id}", status_code=202)
     async def remove_lead(
-        campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
+        campaign_id: str, lead_id: str, response: Response, asking: Asking = asking_with(hop, "leads:write")
     ) -> OperationOut:
         return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "remove_lead"), response)
 
@@ -142,7 +142,7 @@ def reply_routes(hop: InnerHop, operations: Operations) -> APIRouter:
 
     @router.post("/{conversation_id}/replies", status_code=202)
     async def reply(
-        conversation_id: str, body: ReplyIn, response: Response, asking: Asking = _asking(hop, "inbox:write")
+        conversation_id: str, body: ReplyIn, response: Response, asking: Asking = asking_with(hop, "inbox:write")
     ) -> OperationOut:
         return answer(await operations.reply(asking, conversation_id, body), response)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
 from libs.ids import AccountId
 from libs.providers.feeds import Feed, FeedCampaign
 
 PREFIX = "syn"
+
+HealthStatus = Literal["healthy", "never_synced", "webhook_only", "stopped", "failing", "lagging", "incomplete"]
 
 MOST_PAGES = (
     10_000  # of one list in one reading: two million rows of the shortest page; ends a provider that has no end
@@ -123,3 +126,36 @@ def bookmark(until: datetime, *whole_until: datetime | None) -> datetime:
     """Where the next reading begins: never later than where this one began (the signpost), and not behind what the
     provider has not told whole yet."""
     return min([until, *(at for at in whole_until if at is not None)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of how far a campaign is known. `is_read`: its account is read at all."""
+
+    is_read: bool
+    account_status: str
+    synced_at: datetime | None
+    error: str | None
+    completeness: float | None
+
+
+LEAST_COMPLETE = 0.95  # webhooks that miss more than one in twenty are not to be relied on
+LATE_READINGS = 3  # so many readings should have come since
+ASKED_FOR = timedelta(days=1)  # how old a reading may be where none comes by itself
+
+
+def health(known: Known, at: datetime, every: timedelta) -> HealthStatus:
+    """The worst that is true. `every`: how often accounts are read by themselves; zero: only when asked."""
+    if not known.is_read:
+        return "webhook_only"
+    if known.account_status != "active":
+        return "stopped"
+    if known.error is not None:
+        return "failing"
+    if known.synced_at is None:
+        return "never_synced"
+    if at - known.synced_at > (every * LATE_READINGS if every else ASKED_FOR):
+        return "lagging"
+    if known.completeness is not None and known.completeness < LEAST_COMPLETE:
+        return "incomplete"
+    return "healthy"

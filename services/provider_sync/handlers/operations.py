@@ -223,7 +223,7 @@ async def keep(asked: Wanted, work: UnitOfWork) -> Accepted:
     operations = OperationRepository(work.session)
     operation_id = await operations.insert(asked, actor=work.actor)
     if operation_id is None:
-        return await _repeated(operations, asked, work)
+        return await repeated(operations, asked, work)
     # Held until commit: what archives the company afterwards finds this operation and takes it back.
     if asked.kind not in ENDING and await CompanyRepository(work.session).is_archived(asked.company_id):
         raise Conflict("the company is archived: nothing new is begun for it", code="company_archived")
@@ -244,7 +244,7 @@ async def keep(asked: Wanted, work: UnitOfWork) -> Accepted:
         {"kind": asked.kind, "target": asked.target},
         company_id=asked.company_id,
     )
-    return Accepted(_shown(row), is_repeated=False)
+    return Accepted(shown(row), is_repeated=False)
 
 
 def fingerprint(kind: str, target: Target, arguments: Mapping[str, Any]) -> bytes:
@@ -254,7 +254,7 @@ def fingerprint(kind: str, target: Target, arguments: Mapping[str, Any]) -> byte
 
 async def show_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
     row = await OperationRepository(work.session).find(parse_public_id(PREFIX, operation_id))
-    return _shown(found(PREFIX, row))
+    return shown(found(PREFIX, row))
 
 
 async def cancel_operation(work: UnitOfWork, operation_id: str) -> OperationOut:
@@ -304,16 +304,16 @@ async def _changed(operation_id: UUID, action: str, details: Mapping[str, Any], 
     row = await OperationRepository(work.session).find(operation_id)
     assert row is not None
     work.audit(action, public_id(PREFIX, operation_id), details, company_id=CompanyId(row["company_id"]))
-    return _shown(row)
+    return shown(row)
 
 
-async def _repeated(operations: OperationRepository, asked: Wanted, work: UnitOfWork) -> Accepted:
+async def repeated(operations: OperationRepository, asked: Wanted, work: UnitOfWork) -> Accepted:
     row = await operations.find_by_key(work.actor, asked.idempotency_key or "")
     if row is None or bytes(row["fingerprint"]) != asked.fingerprint:
         raise Conflict(
             "this Idempotency-Key was used for another request: send a new one", code="idempotency_key_reused"
         )
-    return Accepted(_shown(row), is_repeated=True)
+    return Accepted(shown(row), is_repeated=True)
 
 
 def check_offered(provider: Provider, capability: type[object]) -> None:
@@ -357,7 +357,7 @@ def found(prefix: str, row: Any) -> Any:
     return row
 
 
-def _shown(row: asyncpg.Record) -> OperationOut:
+def shown(row: asyncpg.Record) -> OperationOut:
     same = "kind target state needs_decision done total result error_code error note"
     return OperationOut(
         id=public_id(PREFIX, row["id"]),

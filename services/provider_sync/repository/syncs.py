@@ -58,6 +58,30 @@ class SyncRepository:
         )
         return None if found is None else UUID(str(found))
 
+    async def find(self, run_id: UUID) -> asyncpg.Record | None:
+        return await self._session.fetchrow(
+            "SELECT * FROM sync_runs WHERE org_id = $1 AND id = $2", self._session.org_id, run_id
+        )
+
+    async def page(
+        self, after: tuple[datetime, UUID] | None, limit: int, *, account_id: UUID | None, state: str | None
+    ) -> list[asyncpg.Record]:
+        """Newest first; one row more than `limit` when there is more."""
+        at, identifier = after or (None, None)
+        return await self._session.fetch(
+            """
+            SELECT * FROM sync_runs WHERE org_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+              AND ($4::uuid IS NULL OR account_id = $4) AND ($5::text IS NULL OR state = $5)
+            ORDER BY created_at DESC, id DESC LIMIT $6
+            """,
+            self._session.org_id,
+            at,
+            identifier,
+            account_id,
+            state,
+            limit + 1,
+        )
+
     async def accounts_to_read(
         self, every_seconds: float, always: Sequence[str], chosen: Sequence[str]
     ) -> list[asyncpg.Record]:

@@ -58,7 +58,7 @@ _ROLES: tuple[Callable[[World], dict[str, Any]], ...] = (
     lambda world: {"role": "org_admin", "company_ids": []},
 )
 # Of an account one run goes at a time: those before have to be over.
-_STARTS = ("POST /v1/reconciliations", "PUT /v1/reconciliation-schedules/{id}/slots/{slot}")
+_STARTS = ("POST /v1/reconciliations", "POST /v1/provider-accounts/{id}/syncs", "PUT /v1/reconciliation-schedules/{id}/slots/{slot}")
 # No provider that plays here can do it: the answer is a 422 that names the capability.
 OFFERED_BY_NONE = frozenset(
     {
@@ -149,6 +149,7 @@ class Sound:
         self.world.use_up("own")
         if case.operation.label in _STARTS:
             await self.world.admin.execute("UPDATE reconciliation.runs SET state = 'failed' WHERE completed_at IS NULL")
+            await self.world.end_readings()
         probes = GATEWAY.get(case.operation.label, ())
         return await probes[0].make(self.world) if probes else Request()
 

@@ -53,7 +53,7 @@ _SETTLES = {
     "PUT /reconciliation-schedules/{schedule_id}/slots/{slot}",
 }
 # What these ask for is to be done at a provider, by a worker.
-_AT_PROVIDERS = re.compile(r"/(campaigns|conversations|operations)\b")
+_AT_PROVIDERS = re.compile(r"/(campaigns|conversations|operations|syncs)\b")
 
 
 def _when(operation: Operation) -> tuple[bool, bool]:

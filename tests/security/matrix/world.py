@@ -35,7 +35,7 @@ PREFIXES = {
     "account": "acc", "campaign": "cam", "linkedin_campaign": "cam", "lead": "led", "conversation": "cnv", "run": "rec",
     "endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
     "company": "cmp", "organization": "org", "assumption": "asm", "linkedin_account": "acc", "linkedin_lead": "led",
-    "operation": "op_sync", "pending": "op_sync", "mail_conversation": "cnv", "new_company": "cmp",
+    "sync_run": "syn", "operation": "op_sync", "pending": "op_sync", "mail_conversation": "cnv", "new_company": "cmp",
     **{f"group@{one}": f"fgr_{one}" for one in FAILS}, **{f"replay@{one}": f"rpl_{one}" for one in FAILS},
     **{f"letter@{one}": f"dlt_{one}_tenants" for one in FAILS},
 }  # fmt: skip
@@ -151,6 +151,13 @@ class World:
         """Of what was asked for at providers nothing is sent."""
         self.touched = True
         await self.admin.execute("UPDATE provider_sync.effects SET due_at = NULL WHERE due_at IS NOT NULL")
+        await self.end_readings()
+
+    async def end_readings(self) -> None:
+        """Another of the same account may be asked for."""
+        await self.admin.execute(
+            "UPDATE provider_sync.sync_runs SET state = 'failed', lease_until = NULL WHERE state IN ('pending', 'running')"
+        )
 
     async def _make(self, kind: str, relation: str) -> str:
         tenant, place = self.tenant_of(relation), self.place_of(relation)
@@ -382,6 +389,10 @@ async def _do_business(world: World, say: Callable[[str], None]) -> None:
         path = f"/v1/email/campaigns/{place.ids['campaign']}/pause"
         place.ids["operation"] = (await world.made("POST", path, tenant, {}))["id"]
         place.markers.add(bare(place.ids["operation"]))
+        asked = await world.made("POST", f"/v1/provider-accounts/{place.ids['account']}/syncs", tenant, {})
+        place.ids["sync_run"] = asked["result"]["sync_run_id"]
+        place.markers |= {bare(asked["id"]), bare(place.ids["sync_run"])}
+    await world.end_readings()
 
 
 async def _note_ids(world: World, tenant: Tenant, place: Place) -> None:

@@ -33,9 +33,11 @@ class Face:
         transport = httpx.ASGITransport(app=self.service.app)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://provider-sync")
 
-    async def __call__(self, method, path, org_id, *, scope=ALL_COMPANIES, permissions=PERMISSIONS, json=None):
+    async def __call__(
+        self, method, path, org_id, *, scope=ALL_COMPANIES, permissions=PERMISSIONS, json=None, headers=None
+    ):
         context = TenantContext("key:1", org_id, scope, permissions)
-        headers = {HEADER: self._signer.sign(context, "provider-sync")}
+        headers = {HEADER: self._signer.sign(context, "provider-sync"), **(headers or {})}
         return await self._client.request(method, path, headers=headers, json=json)
 
     async def get(self, path, org_id, **more):

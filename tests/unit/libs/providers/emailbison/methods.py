@@ -44,6 +44,8 @@ READS: Mapping[str, Ask] = {
     "read_figures": lambda c, s: c.read_figures(_id(s)),
     "list_campaign_ids": lambda c, s: c.list_campaign_ids(),
     "list_message_keys": lambda c, s: c.list_message_keys(_id(s)),
+    "list_feed_campaigns": lambda c, s: c.list_feed_campaigns(),
+    "read_feed": lambda c, s: c.read_feed("replies", _id(s), since=None, after=None),
     "read_campaign": lambda c, s: c.read_campaign(_id(s)),
     "read_messages": lambda c, s: c.read_messages(_id(s), [_ref(s).key]),
 }

@@ -45,6 +45,8 @@ READS: Mapping[str, Ask] = {
     "check_connection": lambda c, s: c.check_connection(),
     "list_webhooks": lambda c, s: c.list_webhooks(),
     "read_figures": lambda c, s: c.read_figures(_id(s)),
+    "list_feed_campaigns": lambda c, s: c.list_feed_campaigns(),
+    "read_feed": lambda c, s: c.read_feed("inbox", None, since=None, after=None),
     "read_campaign": lambda c, s: c.read_campaign(_id(s)),
 }
 WRITES: Mapping[str, Ask] = {
