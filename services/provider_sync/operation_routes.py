@@ -124,7 +124,7 @@ def campaign_change_routes(hop: InnerHop, operations: Operations, *, channel: Ch
 
     @router.post("/{campaign_id}/leads/{lead_id}/stop", status_code=202)
     async def stop_lead(
-        campaign_id: str, lead_id: str, response: Response, asking: Asking = _asking(hop, "leads:write")
+        campaign_id: str, lead_id: str, response: Response, asking: Asking = asking_with(hop, "leads:write")
     ) -> OperationOut:
         return answer(await operations.change_lead(asking, channel, campaign_id, lead_id, "stop_lead"), response)
 

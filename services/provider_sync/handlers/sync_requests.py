@@ -18,8 +18,8 @@ from libs.providers.registry import Provider
 from libs.providers.sightings import Source
 from libs.tenancy.context import TenantContext
 from libs.web.cursors import Cursors, page
-from services.provider_sync.domain.merging import bit
 from services.provider_sync.domain import operations as operation
+from services.provider_sync.domain.merging import bit
 from services.provider_sync.domain.operations import Wanted
 from services.provider_sync.domain.strategy import may_pull
 from services.provider_sync.domain.syncs import PREFIX, Known, health
