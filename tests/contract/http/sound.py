@@ -58,7 +58,11 @@ _ROLES: tuple[Callable[[World], dict[str, Any]], ...] = (
     lambda world: {"role": "org_admin", "company_ids": []},
 )
 # Of an account one run goes at a time: those before have to be over.
-_STARTS = ("POST /v1/reconciliations", "POST /v1/provider-accounts/{id}/syncs", "PUT /v1/reconciliation-schedules/{id}/slots/{slot}")
+_STARTS = (
+    "POST /v1/reconciliations",
+    "POST /v1/provider-accounts/{id}/syncs",
+    "PUT /v1/reconciliation-schedules/{id}/slots/{slot}",
+)
 # No provider that plays here can do it: the answer is a 422 that names the capability.
 OFFERED_BY_NONE = frozenset(
     {
