@@ -3,7 +3,8 @@
 
 Read from the catalogue: roles, memberships, rights on databases, schemas, tables, columns, sequences and functions, policies
 with their conditions, functions that see more. The owner's own rights are left out: they go without saying, and their list
-differs between releases of PostgreSQL; so are the parts of tables that are cut into weeks, on which nobody else has one. Names are those of a database called `db`.
+differs between releases of PostgreSQL; so are the parts of tables that are cut into
+weeks, as long as nobody else has one on them. Names are those of a database called `db`.
 """
 
 from __future__ import annotations
@@ -77,7 +78,9 @@ _QUERIES = {
           || coalesce((SELECT string_agg(E'\\n  trigger ' || t.tgname || ' ' || t.tgfoid::regprocedure::text, '' ORDER BY t.tgname)
              FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), '')
         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_database d
-        WHERE d.datname = current_database() AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND NOT c.relispartition AND $1::text IS NOT NULL
+        WHERE d.datname = current_database() AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND $1::text IS NOT NULL
+          AND (NOT c.relispartition OR NOT c.relrowsecurity OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid)
+            OR EXISTS (SELECT FROM aclexplode(c.relacl) a WHERE a.grantee <> c.relowner))
           AND n.nspname = ANY($2) ORDER BY c.oid::regclass::text COLLATE "C"
     """,
     "functions": f"""
