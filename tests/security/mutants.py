@@ -108,6 +108,7 @@ def _verdicts(server: str, mutants: Sequence[Mutant]) -> Iterator[Verdict]:
         for worker in workers:
             worker.join(30)
     finally:
+        todo.cancel_join_thread()  # else what nobody takes any more would be waited for at exit
         for worker in workers:
             worker.terminate()
 
