@@ -169,11 +169,6 @@ def _of_schema(service: str) -> list[SqlMutant]:
             f"ALTER DEFAULT PRIVILEGES IN SCHEMA {service} GRANT SELECT ON TABLES TO PUBLIC",
         ),
         mutant("grant", "a part of a table to its login", f"GRANT SELECT ON {service}.inbox_old TO {login}"),
-        mutant(
-            "grant",
-            "its keeper's hands to its login",
-            f"GRANT EXECUTE ON FUNCTION {service}.move_partitions_v1(text,text,text,timestamptz,integer) TO {login}",
-        ),
         mutant("grant", "may set its version", f"GRANT UPDATE ON {service}.alembic_version TO {login}"),
         mutant(
             "grant",
