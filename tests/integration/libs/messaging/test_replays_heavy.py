@@ -25,7 +25,7 @@ from libs.messaging.replays import Letters
 from libs.messaging.work import Units
 from tests.integration.libs.messaging.replaying_process import QUEUE, processor
 
-LETTERS, RATE = 100_000, float(os.environ.get("REPLAY_RATE", "500"))
+LETTERS, RATE = int(os.environ.get("REPLAY_LETTERS", "100000")), float(os.environ.get("REPLAY_RATE", "500"))
 
 
 def told(org_id: OrgId, name: str) -> Any:
