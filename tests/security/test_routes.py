@@ -67,6 +67,7 @@ BODIES: dict[str, Any] = {
         "leads": [{"email": "ada@example.com", "profile_url": "https://www.linkedin.com/in/ada-example"}]
     },
     "POST /inbox/conversations/{}/replies": {"text": "Thursday at ten."},
+    "POST /provider-accounts/{}/syncs": {},
     "POST /operations/{}/resolve": {"outcome": "done", "note": "seen"},
 }
 
@@ -150,9 +151,10 @@ async def opened(process: str) -> AsyncIterator[House]:
 
 
 async def ask(app: ASGIApp, route: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    method, path = re.sub(r"\{\w*\}", "key_" + "0" * 31 + "1", route).split(" ")
+    kind = "acc" if "/provider-accounts/" in route else "key"
+    method, path = re.sub(r"\{\w*\}", f"{kind}_{'0' * 31}1", route).split(" ")
     known = shape(route).replace("/v1", "")
-    body = BODIES.get(known) or BODIES.get(known.replace("/email", "").replace("/linkedin", ""))
+    body = BODIES.get(known, BODIES.get(known.replace("/email", "").replace("/linkedin", "")))
     if body is None and method in ("POST", "PATCH"):
         body = {"name": "Harbour Bakery"}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://house.example.com") as client:
@@ -306,6 +308,7 @@ def test_a_role_may_what_its_name_says(role: Role) -> None:
     if role is Role.COMPANY_MANAGER:
         assert changing == {
             "campaigns:write", "inbox:write", "leads:write", "operations:write", "reconciliations:start", "schedules:write",
+            "syncs:start",
         }  # fmt: skip
     if role is Role.SCHEDULER:
         assert may == {"schedules:run"}

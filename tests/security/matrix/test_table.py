@@ -13,8 +13,8 @@ from tests.security.matrix.coverage import missing_cells, operations, unknown_ro
 from tests.security.matrix.principals import CONTEXTS, GROUPS, STRANGERS
 from tests.security.matrix.table import FILE, Malformed, Table, merged, parse, write
 
-# Answers without any id or name: counts, slots that nobody started, and which tables there are.
-SHOWS_NOTHING = ("/analytics/ledger", "/slots", "/exports")
+# Answers without any id or name: counts, slots that nobody started, which tables there are, how far a reading is.
+SHOWS_NOTHING = ("/analytics/ledger", "/slots", "/exports", "/sync-health")
 VIEWERS = ("view", "vper")
 STAFF = ("sup", "sin", "sas", "saw", "sop", "sopn", "snon")
 LIMITED = {"view": "o", "vper": "o", "mgr": "o", "both": "o", "peer": "s", "lper": ""}

@@ -15,9 +15,11 @@ from libs.tenancy.roles import (
 READ = {
     "accounts:read", "analytics:read", "campaigns:read", "companies:read", "inbox:read", "leads:read", "me:read",
     "drifts:read", "operation_results:read", "operations:read", "organizations:read", "reconciliations:read", "schedules:read",
+    "syncs:read",
 }  # fmt: skip
 MANAGE = {
     "campaigns:write", "inbox:write", "leads:write", "operations:write", "reconciliations:start", "schedules:write",
+    "syncs:start",
 }  # fmt: skip
 ADMIN = MANAGE | {
     "accounts:write", "audit:read", "companies:write", "dead_letters:read", "deliveries:read", "deliveries:release",
