@@ -26,7 +26,7 @@ from services.webhook_ingest.front import Front
 from tests.fixtures.database import MigratedDatabase
 from tests.flow.test_order import projections_of
 from tests.integration.services.provider_sync.stage import rows_of
-from tests.security.stack import Stack, opened
+from tests.security.stack import WAITING_JOBS, Stack, opened
 
 DAY = timedelta(days=1)
 PLAYED: dict[str, tuple[Any, Any, str]] = {
@@ -98,9 +98,11 @@ class House:
     async def work(self, moment: datetime) -> None:
         """Everything that waits for a time is due, and looks at a clock that shows this one; the door looks, too."""
         with clock.frozen(moment):
-            while await self.admin.fetchval("SELECT EXISTS (SELECT FROM provider_sync.sync_jobs WHERE state = 'due')"):
+            while await self.admin.fetchval(
+                f"SELECT EXISTS (SELECT FROM provider_sync.sync_jobs WHERE {WAITING_JOBS})"
+            ):
                 await self.admin.execute("DELETE FROM provider_sync.account_budgets")  # a minute has passed, too
-                await self.admin.execute("UPDATE provider_sync.sync_jobs SET due_at = now() WHERE state = 'due'")
+                await self.admin.execute(f"UPDATE provider_sync.sync_jobs SET due_at = now() WHERE {WAITING_JOBS}")
                 await self.stack.settle()
             await self.stack.settle()
         door = self.stack.services["webhook_ingest"].app
