@@ -26,7 +26,8 @@ async def show_strategy(account_id: str, work: UnitOfWork, providers: Mapping[st
     if provider is None:
         raise Invalid("this build does not know the account's provider")
     moment = now()
-    since = moment - strategy.WINDOW
+    # Whole days: who asks twice on one day is told of the same window.
+    since = (moment - strategy.WINDOW).replace(hour=0, minute=0, second=0, microsecond=0)
     evidence = await StrategyRepository(work.session).evidence(account.id, since)
     advice = strategy.advise(provider, evidence, moment)
     same = (
