@@ -51,14 +51,18 @@ def export(
     try:
         manifest = asyncio.run(_copied(OutriderClient(url, key.strip(), org), out, url.rstrip("/"), page_rows))
     except CopyRefused as error:
-        talk.print(f"[red]outrider:[/red] {escape(str(error))}", highlight=False)
+        talk.print(f"[red]outrider:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(REFUSED)
     except (ApiProblem, httpx.HTTPError, OSError) as error:
         said = str(error)
         if isinstance(error, httpx.HTTPError):
             said = f"{url} does not answer ({type(error).__name__})"
-        talk.print(f"[red]outrider:[/red] {escape(said)}", highlight=False)
-        talk.print(escape(f"what is copied so far is in {out}; the same command goes on with it"), highlight=False)
+        talk.print(f"[red]outrider:[/red] {escape(said)}", highlight=False, soft_wrap=True)
+        talk.print(
+            escape(f"what is copied so far is in {out}; the same command goes on with it"),
+            highlight=False,
+            soft_wrap=True,
+        )
         sys.exit(UNFINISHED)
     if as_json:
         print(orjson.dumps(manifest, option=orjson.OPT_INDENT_2).decode())

@@ -63,8 +63,6 @@ _STARTS = (
     "POST /v1/provider-accounts/{id}/syncs",
     "PUT /v1/reconciliation-schedules/{id}/slots/{slot}",
 )
-# Only a webhook that is registered can be looked at; calls that give it another address come in between.
-_LOOKS = "POST /v1/webhook-endpoints/{id}/verify"
 # No provider that plays here can do it: the answer is a 422 that names the capability.
 OFFERED_BY_NONE = frozenset(
     {
@@ -156,8 +154,6 @@ class Sound:
         if case.operation.label in _STARTS:
             await self.world.admin.execute("UPDATE reconciliation.runs SET state = 'failed' WHERE completed_at IS NULL")
             await self.world.end_readings()
-        if case.operation.label == _LOOKS:
-            await self.world.admin.execute("UPDATE provider_sync.endpoints SET status = 'registered'")
         probes = GATEWAY.get(case.operation.label, ())
         return await probes[0].make(self.world) if probes else Request()
 

@@ -33,7 +33,7 @@ FAILS = ("provider-sync", "analytics", "reconciliation", "webhook-ingest")
 RELATIONS = ("own", "sibling", "archived", "other", "nobody", "suspended")
 PREFIXES = {
     "account": "acc", "campaign": "cam", "linkedin_campaign": "cam", "lead": "led", "conversation": "cnv", "run": "rec",
-    "endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
+    "endpoint": "whe", "registered_endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
     "company": "cmp", "organization": "org", "assumption": "asm", "linkedin_account": "acc", "linkedin_lead": "led",
     "sync_run": "syn", "operation": "op_sync", "pending": "op_sync", "mail_conversation": "cnv", "new_company": "cmp",
     **{f"group@{one}": f"fgr_{one}" for one in FAILS}, **{f"replay@{one}": f"rpl_{one}" for one in FAILS},
@@ -122,6 +122,8 @@ class World:
             return await self.assume("passer-by", self.tenant_of(relation))
         if kind == "pending":
             return await self._make_pending(relation)
+        if kind == "registered_endpoint":
+            return await self._make_registered(relation)
         if kind not in _MADE_BY_REQUEST:
             return self.place_of(relation).ids[kind]
         if (kind, relation) not in self._fresh:
@@ -146,6 +148,14 @@ class World:
         made = await self.made("POST", f"/v1/email/campaigns/{place.ids['campaign']}/pause", tenant, {})
         place.markers.add(bare(made["id"]))
         return str(made["id"])
+
+    async def _make_registered(self, relation: str) -> str:
+        """The endpoint as the provider knows it; requests that give it another address come in between."""
+        endpoint = self.place_of(relation).ids["endpoint"]
+        identifier = parse_public_id("whe", endpoint)
+        await self.admin.execute("UPDATE provider_sync.endpoints SET status = 'registered' WHERE id = $1", identifier)
+        self.touched = True
+        return endpoint
 
     async def withdraw(self) -> None:
         """Of what was asked for at providers nothing is sent."""

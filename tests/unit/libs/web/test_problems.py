@@ -19,6 +19,7 @@ def _all(kind: type[PlatformError]) -> list[type[PlatformError]]:
 
 EXPECTED = {
     "PlatformError": 500, "TransientError": 503, "RateLimited": 429, "ProviderUnavailable": 503, "DependencyDown": 503,
+    "NotSent": 503,
     "PermanentError": 500, "ContractViolated": 500, "UnknownVersion": 500, "TenantMismatch": 500, "ProviderRefused": 500,
     "CredentialRefused": 500,
     "RequestError": 400, "Invalid": 422, "Unauthenticated": 401, "Forbidden": 403, "NotFound": 404, "Conflict": 409,
