@@ -26,14 +26,15 @@ from tests.fixtures.database import MigratedDatabase
 from tests.integration.services.gateway.house import served
 from tests.security.matrix.failing import failed
 from tests.security.matrix.seeding import Providers, play
-from tests.security.stack import Stack, ask, opened
+from tests.security.stack import Stack, ask, opened, settle_ahead
 from tests.unit.services.gateway.provider import AUDIENCE, ISSUER, Provider
 
 FAILS = ("provider-sync", "analytics", "reconciliation", "webhook-ingest")
 RELATIONS = ("own", "sibling", "archived", "other", "nobody", "suspended")
 PREFIXES = {
     "account": "acc", "campaign": "cam", "linkedin_campaign": "cam", "lead": "led", "conversation": "cnv", "run": "rec",
-    "endpoint": "whe", "registered_endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc", "schedule": "sch",
+    "endpoint": "whe", "registered_endpoint": "whe", "delivery": "dlv", "key": "key", "user": "usr", "spare": "acc",
+    "schedule": "sch",
     "company": "cmp", "organization": "org", "assumption": "asm", "linkedin_account": "acc", "linkedin_lead": "led",
     "sync_run": "syn", "operation": "op_sync", "pending": "op_sync", "mail_conversation": "cnv", "new_company": "cmp",
     **{f"group@{one}": f"fgr_{one}" for one in FAILS}, **{f"replay@{one}": f"rpl_{one}" for one in FAILS},
@@ -330,7 +331,7 @@ async def made_world(
         for kind in _MADE_BY_REQUEST:
             for relation in ("own", "other") if small else RELATIONS:
                 await world.object(kind, relation)  # now: later the victim's rows are watched
-        await house.settle()
+        await settle_ahead(house, world.admin)
         say("keys and people")
         await _staff(world)
         if small:
