@@ -1,6 +1,6 @@
 """The MCP server of a provider: whether it answers, and which tools it offers. Nothing is ever called there.
 
-What we do at providers goes by REST (docs/adr/0018); this is for people who let an assistant work with the same account and
+What we do at providers goes by REST (docs/adr/0021); this is for people who let an assistant work with the same account and
 want to know whether its token opens that door too. The SDK speaks through our own HTTP client, so the guard on addresses,
 the account's budget and our bounds hold for it as for every call.
 """

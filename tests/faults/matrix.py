@@ -28,7 +28,7 @@ ROWS = (
     Row(
         id="F9", fault="handler slower than the broker's patience", why_not="no test shortens the broker's time-out yet"
     ),
-    Row(id="F10", fault="database down, and back", act=acts.database_stopped, posts=900, quick=True),
+    Row(id="F10", fault="database down, and back", act=acts.database_stopped, posts=900),
     Row(id="F11", fault="database fails over, connections cut", act=acts.database_connections_cut, posts=300),
     Row(id="F12", fault="database slow, then silent", act=acts.database_slow, posts=300),
     Row(

@@ -159,6 +159,9 @@ class House:
         async with self.database.tenant_transaction(account.org_id) as session:
             return [*await session.fetch("SELECT * FROM sync_jobs ORDER BY created_at, id")]
 
-    async def make_due(self, account: Account) -> None:
+    async def make_due(self, account: Account, *, but: str = "") -> None:
+        """All of the account's jobs, `but` those of this kind."""
         async with self.database.tenant_transaction(account.org_id) as session:
-            await session.execute("UPDATE sync_jobs SET due_at = now(), lease_until = now() - interval '1 second'")
+            await session.execute(
+                "UPDATE sync_jobs SET due_at = now(), lease_until = now() - interval '1 second' WHERE kind <> $1", but
+            )

@@ -77,12 +77,12 @@ async def test_a_job_that_meets_a_429_waits_and_is_not_charged(house, account, n
 
     (job,) = await house.jobs(account)
     assert (job["state"], job["attempts"]) == ("due", 0)
-    assert [row["state"] for row in await house.jobs(neighbour)] == ["done"]
+    assert [row["state"] for row in await house.jobs(neighbour) if row["kind"] != "verify_webhook"] == ["done"]
     await house.make_due(account)
     assert await house.worker.run_due() == 0
     await end_the_pause(house, account)
     assert await house.worker.run_due() == 1
-    assert [row["state"] for row in await house.jobs(account)] == ["done"]
+    assert [row["state"] for row in await house.jobs(account) if row["kind"] != "verify_webhook"] == ["done"]
 
 
 async def end_the_pause(house: House, account) -> None:
@@ -136,7 +136,7 @@ async def test_a_refused_key_is_asked_no_more_until_there_is_a_new_one(house, ac
 
     assert (shown.status, shown.status_reason, shown.revision) == ("active", None, 3)
     assert await house.worker.run_due() == 1
-    assert [row["state"] for row in await house.jobs(account)] == ["done"]
+    assert [row["state"] for row in await house.jobs(account) if row["kind"] != "verify_webhook"] == ["done"]
     assert [one.status for one in await house.told(neighbour, ProviderAccountChangedV1)] == ["active"]
 
 

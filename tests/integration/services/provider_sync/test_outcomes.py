@@ -99,7 +99,7 @@ async def status(house, account):
 
 async def look(house, account):
     house.simulator.advance(timedelta(seconds=5))
-    await house.make_due(account)
+    await house.make_due(account, but="verify_webhook")  # its calls would come off the same minute
     await house.worker.run_due()
     (job,) = [job for job in await house.jobs(account) if job["payload"].get("follows")]
     return job["state"]
