@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from libs.ids import PLATFORM_ORG, OrgId, new_id, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork, Units
 from libs.web.cursors import MAX_LIMIT, Cursors
+from libs.web.texts import VISIBLE
 from services.gateway import guard
 from services.gateway.domain import Caller
 from services.gateway.gate import Gate
@@ -40,6 +41,7 @@ from services.gateway.schemas import (
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 After = Annotated[str | None, Query(max_length=500)]
+Word = Annotated[str | None, Query(max_length=100, pattern=VISIBLE)]  # PostgreSQL takes no NUL
 
 
 def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> APIRouter:
@@ -186,10 +188,10 @@ def own_routes(gate: Gate, units: Units, peppers: Peppers, cursors: Cursors) -> 
         after: After = None,
         limit: Limit = 50,
         state: DeadLetterState | None = None,
-        service: After = None,
-        consumer: After = None,
-        error_class: After = None,
-        fingerprint: After = None,
+        service: Word = None,
+        consumer: Word = None,
+        error_class: Word = None,
+        fingerprint: Word = None,
         work: UnitOfWork = guard.work(units, "dead_letters:read", platform=True),
     ) -> Page[DeadLetterOut]:
         chosen = dead_letters.Chosen(state, service, consumer, error_class, fingerprint)

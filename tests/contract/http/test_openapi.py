@@ -152,3 +152,20 @@ def test_two_meanings_of_one_name_are_kept_apart() -> None:
     assert [one["$ref"].rpartition("/")[2] for one in second["responses"]["200"]] == ["ProviderSyncPage", "Same"]
     assert schemas.found["Page"] == {"type": "string"}
     assert schemas.found["ProviderSyncPage"] == {"type": "integer"}
+
+
+@every_operation
+def test_a_text_in_a_query_is_a_cursor_an_id_or_bounded_in_what_it_may_hold(route: str) -> None:
+    """Cursors and ids are read before they come to the database; any other text goes there, which takes no NUL."""
+    shared = DOCUMENT["components"]["parameters"]
+    parameters = [
+        shared.get(one.get("$ref", "").rpartition("/")[2], one) for one in OPERATIONS[route].get("parameters", ())
+    ]
+    loose = [
+        one["name"]
+        for one in parameters
+        if one["in"] == "query" and one["name"] != "after" and not one["name"].endswith("_id")
+        for each in one["schema"].get("anyOf", [one["schema"]])
+        if each.get("type") == "string" and not each.keys() & {"pattern", "format", "enum", "const"}
+    ]
+    assert loose == []
