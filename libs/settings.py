@@ -98,6 +98,8 @@ class ServiceSettings(BaseSettings):
     # How long an event's id is remembered after it was handled: what comes again later is not applied but a dead letter.
     # Longer than any provider, broker backlog or retry repeats itself.
     inbox_days: int = Field(30, validation_alias="OUTRIDER_INBOX_DAYS", ge=14)
+    # For tests of what comes after a crash: where this process is to fail, and how (libs.crash).
+    crash_at: str = Field("", validation_alias="CRASH_AT")
     context_public_keys: str | None = Field(
         None, validation_alias="OUTRIDER_CONTEXT_PUBLIC_KEYS"
     )  # hex, comma-separated
@@ -136,6 +138,18 @@ class ServiceSettings(BaseSettings):
                 f"no password is known for {role}: run `outrider migrate`, or set {service.upper()}_DATABASE_URL"
             )
         return with_login(address, role, password)
+
+    def crash(self) -> str:
+        """Where the process is to fail; nothing, as a rule.
+
+        Raises:
+            BadSetting: in production nothing fails on purpose.
+        """
+        if self.crash_at and self.environment == "production":
+            raise BadSetting(
+                "CRASH_AT is for tests on one's own machine: take it away, or set OUTRIDER_ENVIRONMENT to development"
+            )
+        return self.crash_at
 
     def verify_keys(self) -> list[str]:
         """The public keys with which the gateway's signed context is verified.

@@ -19,6 +19,7 @@ import orjson
 
 from libs.clock import now
 from libs.contracts.events import ErasureProgressedV1, OrganizationErasedV1
+from libs.crash import crash_point
 from libs.database.engine import Database, TenantSession, Transaction
 from libs.errors import DependencyDown
 from libs.ids import PLATFORM_ORG, OrgId
@@ -120,6 +121,7 @@ class Eraser:
         while not done:
             for table in tables:
                 await self._clear(org_id, table)
+                crash_point("erasure.table_cleared")
             done = await self._finish(org_id, tables)
 
     async def _until_older_views_ended(self) -> None:
@@ -186,6 +188,8 @@ class Eraser:
                     orjson.dumps(counts).decode(),
                 )
             moment = time.monotonic()
+            if gone:
+                crash_point("erasure.rows_deleted")
             if (gone and is_first) or moment - self._told_at.get(org_id, moment) > _TELL_SECONDS:
                 await self._tell(transaction, org_id, counts, state["refused"], completed=False)
             return gone
@@ -206,6 +210,7 @@ class Eraser:
             )
             counts = Counter[str](orjson.loads(state["deleted"]))
             await self._tell(transaction, org_id, counts, state["refused"], completed=True)
+            crash_point("erasure.finished")
         self._told_at.pop(org_id, None)
         log.info("organization_erased", org_id=str(org_id), schema=self._database.schema, rows=counts.total())
         return True

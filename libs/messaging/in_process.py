@@ -14,6 +14,7 @@ from uuid import UUID
 from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import registry
+from libs.crash import crash_point
 from libs.database.engine import Database
 from libs.messaging import inbox, outbox
 from libs.messaging.ledger import Changes
@@ -41,6 +42,7 @@ class InProcessTransport:
             rows = await outbox.take(transaction.driver, database.schema, limit)
             if not rows:
                 return 0
+            crash_point("relay.taken")
             by_queue: dict[str, list[Envelope]] = defaultdict(list)
             delivered: list[UUID] = []
             for row in rows:
@@ -63,10 +65,13 @@ class InProcessTransport:
                         changes.add(envelope.org_id, queue, envelope.type, envelope.id, "due")
                 await changes.write(transaction.driver, schema)
                 woken.add(listener)
+            crash_point("relay.published")
             await transaction.as_dispatch(database.dispatch_role)
             await outbox.delete(transaction.driver, database.schema, delivered)
             for ids in unroutable.values():
                 await outbox.mark_returned(transaction.driver, database.schema, ids)
+            crash_point("relay.deleted")
+        crash_point("relay.committed")
         for event_type, ids in unroutable.items():
             log.error("event_unroutable", type=event_type, events=len(ids), schema=database.schema,
                       advice="no queue listens to this type: run `outrider topology` or deploy the listener")  # fmt: skip

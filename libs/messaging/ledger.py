@@ -18,6 +18,7 @@ import asyncpg
 from libs.contracts import event as contract
 from libs.contracts.envelope import Envelope
 from libs.contracts.events import LedgerCount, LedgerCountedV1
+from libs.crash import crash_point
 from libs.database.engine import Database
 from libs.ids import OrgId
 from libs.messaging import outbox
@@ -108,4 +109,6 @@ async def fold(database: Database, source: str) -> int:
                 event = LedgerCountedV1(service=source, counts=tuple(told[start : start + _COUNTS_PER_EVENT]))
                 envelopes.append(contract.seal(event, source=source, org_id=org))
         await outbox.insert(transaction.driver, database.schema, envelopes)
+        if envelopes:
+            crash_point("ledger.folded")
         return len(rows)

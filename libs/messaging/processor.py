@@ -18,6 +18,7 @@ from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
 from libs.contracts.event import Event, registry, seal
 from libs.contracts.events import DeadLetterChangedV1
+from libs.crash import crash_point
 from libs.database.engine import Database, OrganizationErased, Transaction, is_conflict
 from libs.errors import ContractViolated, DependencyDown, PermanentError, UnknownVersion
 from libs.ids import OrgId
@@ -79,6 +80,7 @@ class Processor:
         mine, surplus = fairness.split(unlike, LIVE_EVENTS)
         await self._run([(envelope, None) for envelope in mine])
         if surplus:
+            crash_point("surplus.left")
             await self._keep_as_due(surplus, takes=0)
             log.info("surplus_deferred", queue=self.queue, events=len(surplus), handled=len(mine))
 
@@ -95,6 +97,8 @@ class Processor:
                 changes = Changes()
                 self._count(changes, [envelope for envelope in some if envelope.id in kept], "due")
                 await changes.write(transaction.driver, self.database.schema)
+                crash_point("deferral.written")
+            crash_point("deferral.committed")
             self.woken.set()
 
     async def release(self) -> int:
@@ -121,6 +125,10 @@ class Processor:
             async with self.database.transaction() as transaction:
                 await transaction.as_dispatch()
                 rows = await inbox.take(transaction.driver, self.database.schema, self.queue, limit, suspects=suspects)
+                if rows:
+                    crash_point("due.taken")
+            if rows:
+                crash_point("due.committed")
             taken += len(rows)
             held: list[tuple[Envelope, DueRow | None]] = []
             for row in rows:
@@ -185,8 +193,10 @@ class Processor:
                 log.warning("batch_split", queue=self.queue, events=len(batch), error=error_class(error))
                 middle = len(batch) // 2
                 await self._apply(batch[:middle])
+                crash_point("consumer.split")
                 await self._apply(batch[middle:])
                 return
+            crash_point("consumer.committed")
             self._log_handled([event.envelope for event, _ in batch], handled, time.monotonic() - started)
             return
 
@@ -228,9 +238,11 @@ class Processor:
                 self._count(
                     changes, [e.envelope for e, row in batch if row is not None and e.envelope.id in ours], "due", -1
                 )
+                crash_point("consumer.claimed")
                 works = await self._handle(transaction, [event for event, _ in batch if event.envelope.id in ours])
                 await self._withhold(transaction, works, changes)
                 await keep(transaction, schema, works, changes)
+                crash_point("consumer.handled")
                 return ours
 
     async def _handle(self, transaction: Transaction, events: Sequence[Event]) -> list[UnitOfWork]:
@@ -308,6 +320,8 @@ class Processor:
                 changes.sent(told)
                 await outbox.insert(transaction.driver, self.database.schema, told)
                 await changes.write(transaction.driver, self.database.schema)
+                crash_point("failure.written")
+        crash_point("failure.committed")
         log.log(
             40 if state == "dead" else 30, "message_handled", queue=self.queue, event_id=str(envelope.id), type=envelope.type,
             org_id=str(envelope.org_id), correlation_id=str(envelope.correlation_id),

@@ -21,6 +21,7 @@ from aiormq.exceptions import AMQPException
 
 from libs.contracts import envelope as envelopes
 from libs.contracts.envelope import Envelope
+from libs.crash import crash_point
 from libs.database.engine import Database
 from libs.errors import ContractViolated, DependencyDown
 from libs.ids import PLATFORM_ORG, EventId, entity_id
@@ -61,7 +62,9 @@ class RabbitTransport:
             if not rows:
                 return 0
             batches = list(pack(rows))
+            crash_point("relay.taken")
             outcomes = await self._publish_all(exchange, batches)
+            crash_point("relay.published")
             confirmed: list[UUID] = []
             returned: list[WireBatch] = []
             failed: BaseException | None = None
@@ -75,6 +78,8 @@ class RabbitTransport:
             await outbox.delete(transaction.driver, database.schema, confirmed)
             for batch in returned:
                 await outbox.mark_returned(transaction.driver, database.schema, batch.ids)
+            crash_point("relay.deleted")
+        crash_point("relay.committed")
         for batch in returned:
             log.error("event_unroutable", type=batch.routing_key, events=len(batch.ids), schema=database.schema,
                       advice="no queue listens to this type: run `outrider topology` or deploy the listener")  # fmt: skip
@@ -180,6 +185,7 @@ class RabbitTransport:
                 queue = str(deaths[0]["queue"]) if isinstance(deaths, list) and deaths else ""  # type: ignore[index,call-overload]
                 processor = processors.get(queue) or next(iter(processors.values()))
                 await processor.defer(_read(message))
+                crash_point("drain.filed")
                 log.warning("dead_letters_drained", queue=queue, message_bytes=message.body_size)
 
         await self._consume(topology.dead_queue(self._process), handle)
@@ -226,9 +232,12 @@ class RabbitTransport:
                 batch = [getter.result()]
                 while not arrived.empty():  # no more than are prefetched; the processor decides who is served now
                     batch.append(arrived.get_nowait())
+                crash_point("broker.received")
                 await self._until_handled(channel, queue, batch, handle)
+                crash_point("broker.handled")
                 # One batch at a time on this channel, in delivery order: everything up to the last tag is ours.
                 await batch[-1].channel.basic_ack(batch[-1].delivery_tag or 0, multiple=True)
+                crash_point("broker.acked")
         finally:
             closed.cancel()
 

@@ -19,6 +19,7 @@ import orjson
 
 from libs.clock import now
 from libs.contracts.events import DeadLetterChangedV1
+from libs.crash import crash_point
 from libs.database.engine import Database, OrganizationErased
 from libs.errors import DependencyDown
 from libs.ids import EventId, OrgId, public_id
@@ -125,6 +126,7 @@ class Replays:
         except Exception as error:
             log.error("dry_run_failed", org_id=str(org_id), replay_id=str(plan_id), exc_info=error)
             found, state = {"error": reason_of(error)}, "failed"
+        crash_point("replay.tried")
         async with self._database.tenant_transaction(org_id) as session:
             await session.execute(
                 "UPDATE replay_plans SET dry_run_state = $3, dry_run = $4::text::jsonb, revision = revision + 1, "
@@ -149,6 +151,8 @@ class Replays:
             await step.settle()
             released = await step.go_on()
             await step.keep()
+            crash_point("replay.stepped")
+        crash_point("replay.committed")
         for processor in self._processors.values():
             processor.woken.set()
         return released

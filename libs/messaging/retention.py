@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 import asyncpg
 
 from libs.clock import now
+from libs.crash import crash_point
 from libs.database.engine import Database
 from libs.errors import DependencyDown
 from libs.messaging.consumer import Consumer
@@ -94,6 +95,7 @@ class Retention:
                 async with self._database.transaction() as transaction:
                     await transaction.as_service()
                     row = await transaction.driver.fetchrow(f"SELECT * FROM {table}_partitions_v1($1)", days)
+                    crash_point("retention.moved")
             except asyncpg.LockNotAvailableError:
                 return False
             assert row is not None

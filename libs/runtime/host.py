@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import uvloop
 
 import libs.contracts.events  # noqa: F401 - fills the registry
+from libs import crash
 from libs.database import startup
 from libs.database.engine import Database, DatabaseUrl
 from libs.database.names import STANDALONE, database_name, dispatch_role, login_role, process_name
@@ -76,6 +77,8 @@ def start(make: Callable[[], Sequence[Part]], process: str) -> None:
     try:
         parts = make()
         settings = parts[0].settings
+        if crash_at := settings.crash():
+            _arm(crash_at, process)
         logs.setup(process, settings.log_level)
         tracing.setup(process, endpoint=settings.otlp_endpoint, ratio=settings.trace_ratio)
         metrics.setup(process, endpoint=settings.otlp_endpoint)
@@ -86,6 +89,13 @@ def start(make: Callable[[], Sequence[Part]], process: str) -> None:
     finally:
         metrics.shutdown()
         tracing.shutdown()
+
+
+def _arm(crash_at: str, process: str) -> None:
+    try:
+        crash.arm(crash_at, process)
+    except crash.BadCrash as error:
+        raise BadSetting(f"CRASH_AT {error}") from None
 
 
 async def run(parts: Sequence[Part]) -> None:

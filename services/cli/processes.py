@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -108,25 +108,29 @@ class House:
         await topology.declare(amqp_url)
         self._env["AMQP_URL"] = amqp_url
 
-    def start(self, name: str, *, replica: int = 1) -> str:
+    def start(self, name: str, *, replica: int = 1, env: Mapping[str, str] | None = None) -> str:
         """Start a service (or `standalone`); its log goes to `logs/<name>.log`. Answers what it is called here.
 
-        Replicas after the first are `<name>-2` and so on, on ports of their own.
+        Replicas after the first are `<name>-2` and so on, on ports of their own. `env` is for this process alone.
         """
         called = name if replica == 1 else f"{name}-{replica}"
-        env = self._env if replica == 1 else self._env | {f"{name.upper()}_PORT": str(free_port())}
+        port = {} if replica == 1 else {f"{name.upper()}_PORT": str(free_port())}
         logs = self.folder / "logs"
         logs.mkdir(exist_ok=True)
         log = (logs / f"{called}.log").open("ab")
         self._logs.append(log)
         self._children[called] = start_server(
-            [sys.executable, "-m", f"services.{name}"],
+            self.command(name),
             death_signal=signal.SIGTERM,
-            env=env,
+            env=self._env | port | (env or {}),
             cwd=CHECKOUT,
             output=log,
         )
         return called
+
+    def command(self, name: str) -> list[str]:
+        """What runs a service (or `standalone`)."""
+        return [sys.executable, "-m", f"services.{name}"]
 
     async def ready(self, name: str) -> None:
         """Wait until the service says that it is ready.
@@ -171,6 +175,10 @@ class House:
     def dead(self) -> list[str]:
         """Services that ended without being told to."""
         return [name for name, child in self._children.items() if child.poll() is not None]
+
+    def exit_code(self, name: str) -> int | None:
+        """None while it runs; -9 when SIGKILL ended it."""
+        return self._children[name].poll()
 
     def close(self) -> None:
         for child in self._children.values():

@@ -12,6 +12,7 @@ from fastapi.params import Query
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect
 
+from libs.crash import crash_point
 from libs.errors import Invalid
 from libs.messaging.work import UnitOfWork, Units
 from libs.web.bodies import declared_length, read_body, read_json
@@ -81,5 +82,7 @@ def work(units: Units, permission: str, *, platform: bool = False) -> Any:
     async def dependency(who: Caller = caller(permission)) -> AsyncIterator[UnitOfWork]:
         async with units.begin(who.org(platform=platform), who.principal.scope) as unit:
             yield unit
+        if unit.published:
+            crash_point("gateway.committed")
 
     return Depends(dependency, scope="function")

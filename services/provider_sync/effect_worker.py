@@ -18,6 +18,7 @@ from dataclasses import replace
 import httpx
 
 from libs.clock import now
+from libs.crash import crash_point
 from libs.database.engine import OrganizationErased, Transaction
 from libs.errors import (
     CredentialRefused,
@@ -93,6 +94,7 @@ class EffectWorker(FairWorker[Effect]):
 
     async def do(self, org_id: OrgId, effect: Effect) -> None:
         outcome = ""
+        crash_point("effect.taken")
         with tracing.span(f"effect {effect.kind}", tracing.SpanKind.INTERNAL):
             try:
                 async with self._held(org_id, effect):
@@ -128,6 +130,8 @@ class EffectWorker(FairWorker[Effect]):
                 raise Superseded
             if refused is not None:
                 await account_changes.need_credentials(effect.account_id, str(refused), work)
+            crash_point("effect.outcome_written")
+        crash_point("effect.outcome_committed")
         return outcome.state.value
 
     async def _send(
@@ -142,6 +146,8 @@ class EffectWorker(FairWorker[Effect]):
                     effect, work, write_within_seconds=WRITE_WITHIN_SECONDS, lease_seconds=LEASE_SECONDS
                 ):
                     raise Superseded
+                crash_point("effect.noted")
+            crash_point("effect.intent_committed")
             if time.monotonic() - started > WRITE_WITHIN_SECONDS:
                 raise DeadlinePassed("too much time has passed since the write was noted; it was not made")
 
@@ -156,6 +162,7 @@ class EffectWorker(FairWorker[Effect]):
                 if isinstance(error, DependencyDown) and not writes.left and not isinstance(error, KeysUnavailable):
                     raise
                 return _failed(effect, error, writes, provider.effects.get(effect.kind)), _refused(error)
+        crash_point("effect.called")
         result = arguments.answer_to_json(effect.kind, answer)
         return Outcome(state=EffectState.DONE, result=result, answered_at=writes.answered_at), None
 

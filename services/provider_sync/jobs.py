@@ -14,6 +14,7 @@ from functools import partial
 
 import httpx
 
+from libs.crash import crash_point
 from libs.database.engine import OrganizationErased, Transaction, is_conflict
 from libs.errors import (
     CredentialRefused,
@@ -99,6 +100,7 @@ class SyncWorker(FairWorker[Job]):
 
     async def do(self, org_id: OrgId, job: Job) -> None:
         outcome: str = "done"
+        crash_point("job.taken")
         with tracing.span(f"sync {job.kind}", tracing.SpanKind.INTERNAL, causes=[job.cause.traceparent]):
             try:
                 async with self._held(org_id, job):
@@ -161,7 +163,9 @@ class SyncWorker(FairWorker[Job]):
         if begun.token is not None:
             token = begun.token.get_secret_value()
             url = self._url(account, token)
+            crash_point("registration.noted")
             outcome = await registration.register(registrar, url, may_repeat=may_repeat)
+            crash_point("registration.called")
             async with self._units.begin(org_id) as work:
                 await registration.keep(job, outcome, work)
             if outcome.error is not None:
@@ -292,6 +296,8 @@ class SyncWorker(FairWorker[Job]):
             if not await JobRepository(work.session).settle(job, retry_in_seconds=again_in_seconds):
                 raise Superseded
             await keep(work)
+            crash_point("job.written")
+        crash_point("job.committed")
 
     async def _postpone(self, org_id: OrgId, job: Job, error: Exception, *, seconds: float | None = None) -> str:
         """What has nothing to do with this job (no key of ours, no budget, an outage) is not charged to it."""

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import httpx
 
+from libs.crash import crash_point
 from libs.database.engine import OrganizationErased, Transaction, is_conflict
 from libs.errors import (
     CredentialRefused,
@@ -89,6 +90,7 @@ class SyncRunWorker(FairWorker[Run]):
 
     async def do(self, org_id: OrgId, run: Run) -> None:
         outcome = "done"
+        crash_point("sync.taken")
         with tracing.span("sync run", tracing.SpanKind.INTERNAL):
             try:
                 if run.attempts > MOST_ATTEMPTS:
@@ -136,6 +138,7 @@ class SyncRunWorker(FairWorker[Run]):
         async with self._units.begin(org_id) as work:
             if not await syncs.end(run, work):
                 raise Superseded
+            crash_point("sync.ended")
 
     async def _plan(self, org_id: OrgId, run: Run, account: Account, feeds: Feeds) -> None:
         told = await feeds.list_feed_campaigns()
@@ -171,6 +174,7 @@ class SyncRunWorker(FairWorker[Run]):
             else:
                 await self._pass_over(org_id, run, cursor, reason_of(error))
         else:
+            crash_point("sync.page_fetched")
             await self._keep(
                 org_id, lambda work: syncs.keep_page(run, account, cursor, page, work, lease_seconds=LEASE_SECONDS)
             )
@@ -189,7 +193,10 @@ class SyncRunWorker(FairWorker[Run]):
         for left in reversed(range(CONFLICTS)):
             try:
                 async with self._units.begin(org_id) as work:
-                    return await keep(work)
+                    kept = await keep(work)
+                    crash_point("sync.page_written")
+                crash_point("sync.page_committed")
+                return kept
             except Exception as error:
                 if not left or not is_conflict(error):
                     raise

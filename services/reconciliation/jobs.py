@@ -7,6 +7,7 @@ import zlib
 from contextlib import suppress
 from uuid import UUID
 
+from libs.crash import crash_point
 from libs.database.engine import Database, OrganizationErased
 from libs.errors import DependencyDown, RequestError
 from libs.ids import PLATFORM_ORG, OrgId
@@ -81,6 +82,10 @@ async def _start(units: Units, org_id: OrgId, schedule_id: UUID) -> bool:
             if work.session.is_suspended:
                 return False
             slot = await start_newest(schedule_id, work)
+            if slot is not None:
+                crash_point("slot.claimed")
+        if slot is not None:
+            crash_point("slot.committed")
     except DependencyDown:
         raise
     except RequestError as refusal:  # a run of the account is active, or somebody was quicker

@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 
+from libs.crash import crash_point
 from libs.database.engine import OrganizationErased, is_conflict
 from libs.errors import DependencyDown, NotFound, PlatformError, TransientError
 from libs.ids import OrgId
@@ -121,7 +122,12 @@ class Committer:
         try:
             while self._pending:
                 batch = self._next_batch()
-                await self._flush(batch)
+                try:
+                    await self._flush(batch)
+                except Exception as error:  # a bug of ours: who waits is told, and who comes next is served
+                    log.error("flush_failed", deliveries=len(batch), exc_info=error)
+                    unanswered = [one for one in batch if not one[1].done()]
+                    self._answer(unanswered, NotKept("whether the delivery was stored is not known"))
                 batch = []
         except asyncio.CancelledError:
             unanswered = [one for one in batch if not one[1].done()]
@@ -171,6 +177,7 @@ class Committer:
             log.error("delivery_not_kept", delivery_id=str(arrival.id), org_id=str(arrival.org_id), exc_info=error)
             self._answer(batch, NotKept("the delivery could not be stored"))
         else:
+            crash_point("ingest.committed")
             self._note_back()
             self._answer(batch, None)
 

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from libs.clock import now
+from libs.crash import crash_point
 from libs.errors import NotFound, RequestError, TransientError
 from libs.ids import new_id
 from libs.observability import tracing
@@ -151,10 +152,12 @@ class Front:
             quarantine_reason=objection or reading.quarantine_reason,
             traceparent=tracing.current_traceparent(),
         )
+        crash_point("ingest.read")
         try:
             await self._committer.keep(arrival)
         except EndpointGone:
             raise _not_found() from None
+        crash_point("ingest.kept")
 
     async def _opened(self, endpoint_id: UUID, provider: str, token_sha256: bytes) -> tuple[Endpoint, Token]:
         for look in (False, True):

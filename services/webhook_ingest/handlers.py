@@ -12,6 +12,7 @@ import orjson
 from libs.clock import now
 from libs.contracts.event import seal
 from libs.contracts.events import WebhookEndpointChangedV1, WebhookEndpointReadyV1, WebhookReceivedV1
+from libs.crash import crash_point
 from libs.database.engine import Database
 from libs.errors import Conflict, ContractViolated, Forbidden, NotFound
 from libs.ids import AccountId, EventId, OrgId, public_id
@@ -50,6 +51,7 @@ async def keep_deliveries(arrivals: Sequence[Arrival], *, database: Database, so
             await _keep_of_one_org(mine, work, source)
             kept.append(work)
         await works.keep(transaction, database.schema, kept, changes)
+        crash_point("ingest.written")
 
 
 async def _keep_of_one_org(arrivals: Sequence[Arrival], work: UnitOfWork, source: str) -> None:

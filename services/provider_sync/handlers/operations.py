@@ -17,6 +17,7 @@ import asyncpg
 import httpx
 import orjson
 
+from libs.crash import crash_point
 from libs.errors import Conflict, Invalid, NotFound, Unsupported
 from libs.ids import AccountId, CompanyId, parse_public_id, public_id
 from libs.messaging.work import UnitOfWork, Units
@@ -193,7 +194,10 @@ class Operations:
             fingerprint=fingerprint(kind, target, arguments),
         )
         async with self._begin(asking) as work:
-            return await keep(asked, work)
+            accepted = await keep(asked, work)
+            crash_point("operation.written")
+        crash_point("operation.committed")
+        return accepted
 
     def _parts(
         self, kind: str, arguments: Mapping[str, Any], account: Account, provider: Provider

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 import structlog
 
+from libs import crash
 from libs.clock import now
 from libs.errors import DependencyDown
 from libs.ids import AccountId, OrgId, new_id
@@ -202,3 +203,17 @@ async def test_who_comes_behind_a_flood_is_in_the_next_commit(store: Store) -> N
     assert [batch.count(MINE) for batch in orgs[:3]] == [10, 7, 10]
     assert sum(map(len, orgs)) == 103
     assert [one for batch in store.batches for one in batch if one.org_id == THEIRS] != []
+
+
+async def test_a_bug_after_the_commit_leaves_nobody_waiting(store: Store) -> None:
+    """Found by the crash grid: whoever waited then waited for ever, and was counted as waiting."""
+    door = committer(store, max_pending=2)
+    crash.arm("ingest.committed:exception", "webhook-ingest")
+    try:
+        with pytest.raises(NotKept):
+            await asyncio.wait_for(door.keep(arrival()), 1)
+    finally:
+        crash.disarm()
+
+    await asyncio.wait_for(door.keep(arrival()), 1)
+    assert len(store.batches) == 2
