@@ -122,7 +122,7 @@ class House:
         self._children[called] = start_server(
             self.command(name),
             death_signal=signal.SIGTERM,
-            env=self._env | port | (env or {}),
+            env={**self._env, **port, **(env or {})},
             cwd=CHECKOUT,
             output=log,
         )
