@@ -37,7 +37,9 @@ _SHOWN_CHANGES = 200
 _SHOWN_SUBJECTS = 10
 _MOST_ROWS = 20_000
 # What every message changes, or only the machinery that carries them: no change of what they are about.
-_MACHINERY = frozenset({"inbox", "outbox", "ledger", "org_states", "failure_groups", "replay_plans", "replay_items"})
+_MACHINERY = frozenset(
+    {"inbox", "outbox", "ledger", "org_states", "failure_groups", "replay_plans", "replay_blocks", "replay_items"}
+)
 
 
 class DryRunBusy(PlatformError):

@@ -27,7 +27,7 @@ _OF_REPLAYS = (
     "bookkeeping: which failed events are done again, and how far that is; the audit log tells who asked for it"
 )
 _BUILDS = dict.fromkeys(
-    ("frames", "first_build", "last_build", "probed_build", "probe"),
+    ("frames", "first_build", "last_build", "probed_build", "probe", "probed_at"),
     "bookkeeping: where in which version of our code it failed",
 )
 
@@ -38,6 +38,7 @@ _MESSAGING = {
     "ledger": "bookkeeping: counts of events between our services",
     "org_states": "bookkeeping: whether the organization is active, suspended or erased",
     "replay_plans": _OF_REPLAYS,
+    "replay_blocks": _OF_REPLAYS,
     "replay_items": _OF_REPLAYS,
 }
 

@@ -96,3 +96,30 @@ def replay_tables_v1() -> None:
     )
     for table in ("failure_groups", "replay_plans", "replay_items"):
         dispatch_table_v1(table)
+
+
+def replay_tables_v2() -> None:
+    """A plan keeps its letters in blocks: a million rows with their keys took most of the time that it took to plan.
+
+    `replay_items` then holds what is under way alone. And a group knows since when it was tried with which build.
+    """
+    run(
+        """
+        CREATE TABLE replay_blocks (
+          org_id uuid NOT NULL,
+          plan_id uuid NOT NULL,
+          account_id uuid NOT NULL,
+          block integer NOT NULL,
+          ords integer[] NOT NULL,
+          consumers text[] NOT NULL,
+          event_ids uuid[] NOT NULL,
+          PRIMARY KEY (org_id, plan_id, account_id, block)
+        );
+        COMMENT ON COLUMN replay_blocks.account_id IS 'of what is about no account, all zeros';
+        COMMENT ON TABLE replay_blocks IS 'of so many letters in the order of the plan (a block) those of one account';
+        ALTER TABLE replay_items SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+        ALTER TABLE failure_groups ADD COLUMN probed_at timestamptz;
+        COMMENT ON COLUMN failure_groups.probed_at IS 'since when `probe` is what is known of `probed_build`';
+        """
+    )
+    dispatch_table_v1("replay_blocks")

@@ -26,7 +26,16 @@ from tests.integration.libs.database.tables import Table, fill, let_anything_in,
 A, B = OrgId(new_id()), OrgId(new_id())
 A1, A2, B1 = CompanyId(new_id()), CompanyId(new_id()), CompanyId(new_id())
 
-MESSAGING = {"outbox", "inbox", "ledger", "org_states", "failure_groups", "replay_plans", "replay_items"}
+MESSAGING = {
+    "outbox",
+    "inbox",
+    "ledger",
+    "org_states",
+    "failure_groups",
+    "replay_plans",
+    "replay_blocks",
+    "replay_items",
+}
 # What a dispatch role may see besides the messaging tables, and why that must be across orgs.
 DISPATCHED: dict[str, str] = {}
 
