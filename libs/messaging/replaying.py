@@ -27,13 +27,14 @@ from libs.messaging import pace as pacing
 from libs.messaging.dry_run import MOST_LETTERS, DryRunBusy, dry_run
 from libs.messaging.pace import Pace, Phase
 from libs.messaging.processor import Processor
+from libs.messaging.replays import BLOCK_LETTERS, forget_letters
 from libs.messaging.work import UnitOfWork, Units
 from libs.observability.logs import get_logger
 from libs.observability.reasons import reason_of
 
 STEP_SECONDS = 0.2
 POLL_SECONDS = 1.0
-KEEPS_ITEMS_DAYS = 30
+_BLOCKS_AT_ONCE = 4  # of an account; what is in later ones comes with the next step
 
 log = get_logger()
 
@@ -78,8 +79,9 @@ class Replays:
                 "WHERE state = 'running' OR dry_run_state = 'asked' ORDER BY id"
             )
             await transaction.driver.execute(
-                f"UPDATE {schema}.replay_plans SET state = 'expired', changed_at = now(), finished_at = now() "
-                "WHERE state = 'planned' AND expires_at < $1 AND dry_run_state <> 'asked'",
+                f"WITH expired AS (UPDATE {schema}.replay_plans SET state = 'expired', changed_at = now(), finished_at = now() "
+                "WHERE state = 'planned' AND expires_at < $1 AND dry_run_state <> 'asked' RETURNING org_id, id) "
+                f"DELETE FROM {schema}.replay_blocks b USING expired e WHERE b.org_id = e.org_id AND b.plan_id = e.id",
                 now(),
             )
         for row in plans:
@@ -108,8 +110,8 @@ class Replays:
                 return
             # Evenly from the first to the last, so that a cause that began late is among them.
             rows = await session.fetch(
-                "SELECT consumer, event_id FROM replay_items WHERE org_id = $1 AND plan_id = $2 AND (ord - 1) % $3 = 0 "
-                "ORDER BY ord",
+                "SELECT consumer, event_id FROM replay_blocks CROSS JOIN LATERAL unnest(ords, consumers, event_ids) "
+                "AS l (ord, consumer, event_id) WHERE org_id = $1 AND plan_id = $2 AND (ord - 1) % $3 = 0 ORDER BY ord",
                 org_id, plan_id, -(-total // MOST_LETTERS),
             )  # fmt: skip
         letters = [(row["consumer"], row["event_id"]) for row in rows]
@@ -183,14 +185,13 @@ class _Step:
         rows = await self._work.session.fetch(
             """
             WITH settled AS (
-              UPDATE replay_items t SET state = CASE i.state WHEN 'done' THEN 'done' ELSE 'failed' END
-              FROM inbox i
+              DELETE FROM replay_items t USING inbox i
               WHERE t.org_id = $1 AND t.plan_id = $2 AND t.state = 'released'
                 AND i.consumer = t.consumer AND i.event_id = t.event_id AND i.org_id = t.org_id AND i.state <> 'due'
-              RETURNING t.state AS item, i.consumer, i.event_id, i.type, i.subject, i.error_class, i.reason, i.fingerprint,
-                i.attempts
+              RETURNING CASE i.state WHEN 'done' THEN 'done' ELSE 'failed' END AS item, i.consumer, i.event_id, i.type,
+                i.subject, i.error_class, i.reason, i.fingerprint, i.attempts
             ), gone AS (
-              UPDATE replay_items t SET state = 'skipped'
+              DELETE FROM replay_items t
               WHERE t.org_id = $1 AND t.plan_id = $2 AND t.state = 'released' AND NOT EXISTS
                 (SELECT FROM inbox i WHERE i.consumer = t.consumer AND i.event_id = t.event_id AND i.org_id = t.org_id)
               RETURNING 1
@@ -219,6 +220,7 @@ class _Step:
             return 0
         if not waiting and not phase.in_flight:
             self._state = "completed"
+            await forget_letters(self._work.session, self._plan_id)
             self._work.audit("replay.completed", self._id, self._counts())
             return 0
         if pacing.is_canary_over(self._pace, phase, waiting=waiting):
@@ -266,9 +268,13 @@ class _Step:
             f"""
             WITH next AS (
               SELECT n.* FROM unnest($3::uuid[], $4::int[], $5::int[]) AS a (account_id, last, most) CROSS JOIN LATERAL (
-                SELECT t.account_id, t.ord, t.consumer, t.event_id FROM replay_items t
-                WHERE t.org_id = $1 AND t.plan_id = $2 AND t.account_id = a.account_id AND t.ord > a.last
-                ORDER BY t.ord LIMIT a.most
+                SELECT b.account_id, l.ord, l.consumer, l.event_id
+                FROM (SELECT * FROM replay_blocks
+                      WHERE org_id = $1 AND plan_id = $2 AND account_id = a.account_id AND block >= a.last / {BLOCK_LETTERS}
+                      ORDER BY block LIMIT {_BLOCKS_AT_ONCE}) b
+                CROSS JOIN LATERAL unnest(b.ords, b.consumers, b.event_ids) AS l (ord, consumer, event_id)
+                WHERE l.ord > a.last
+                ORDER BY 2 LIMIT a.most
               ) n
             ), held AS (
               SELECT i.consumer, i.event_id, i.state AS was FROM inbox i JOIN next USING (consumer, event_id)
@@ -277,12 +283,10 @@ class _Step:
               UPDATE inbox i SET state = {to}, takes = 0, replay_id = $2, changed_at = now()
               FROM held WHERE i.consumer = held.consumer AND i.event_id = held.event_id
               RETURNING i.consumer, i.event_id, held.was, i.type, i.subject, i.error_class, i.reason, i.fingerprint, i.attempts
-            ), marked AS (
-              UPDATE replay_items t SET state = CASE WHEN f.event_id IS NULL THEN 'skipped' ELSE '{
-                "done" if self._is_discard else "released"
-            }' END
-              FROM next n LEFT JOIN freed f USING (consumer, event_id)
-              WHERE t.org_id = $1 AND t.plan_id = $2 AND t.account_id = n.account_id AND t.ord = n.ord
+            ), under_way AS (
+              INSERT INTO replay_items (org_id, plan_id, account_id, ord, consumer, event_id, state)
+              SELECT $1, $2, n.account_id, n.ord, consumer, event_id, 'released' FROM next n JOIN freed USING (consumer, event_id)
+              WHERE NOT $6
             )
             SELECT n.account_id, n.ord, n.consumer, n.event_id, f.was, f.type, f.subject, f.error_class, f.reason,
               f.fingerprint, f.attempts
@@ -293,7 +297,10 @@ class _Step:
             list(shares),
             [self._accounts[str(account)]["last"] for account in shares],
             list(shares.values()),
+            self._is_discard,
         )
+        if not rows:  # a plan of before there were blocks; it would wait for ever
+            self._state, self._stop_reason = "stopped", "it was planned by an older build: abort it, and plan again"
         for row in rows:
             account = self._accounts[str(row["account_id"])]
             account["last"] = row["ord"]

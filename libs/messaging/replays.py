@@ -27,6 +27,7 @@ Action = Literal["replay", "discard"]
 State = Literal["planned", "running", "paused", "stopped", "completed", "aborted", "expired"]
 
 MOST_LETTERS = 1_000_000
+BLOCK_LETTERS = 5000  # so few that a step reads a block in some milliseconds, so many that a million are few rows
 LIVES = timedelta(hours=24)  # what was true when the letters were chosen is not believed for longer
 NO_ACCOUNT = UUID(int=0)
 
@@ -59,41 +60,41 @@ async def plan(
     """
     plan_id, session = new_id(), work.session
     await session.execute("SET LOCAL work_mem = '128MB'")  # a million letters are sorted once, and not on disk
-    total = await session.execute(
-        """
-        INSERT INTO replay_items (org_id, plan_id, account_id, ord, consumer, event_id)
-        SELECT $1, $2, coalesce(account_id, $3), row_number() OVER (ORDER BY event_id, consumer), consumer, event_id
-        FROM (
-          SELECT i.account_id, i.consumer, i.event_id FROM inbox i
+    rows = await session.fetch(
+        f"""
+        WITH chosen AS (
+          SELECT coalesce(i.account_id, $3) AS account_id, i.consumer, i.event_id FROM inbox i
           WHERE i.org_id = $1 AND i.state IN ('dead', 'parked') AND i.error_class <> 'organization_suspended'
-            AND ($4::uuid[] = '{}' OR i.fingerprint IN
+            AND ($4::uuid[] = '{{}}' OR i.fingerprint IN
                  (SELECT g.fingerprint FROM failure_groups g WHERE g.org_id = $1 AND g.id = ANY($4)))
-            AND ($5::text[] = '{}' OR (i.consumer, i.event_id) IN (SELECT * FROM unnest($5::text[], $6::uuid[])))
+            AND ($5::text[] = '{{}}' OR (i.consumer, i.event_id) IN (SELECT * FROM unnest($5::text[], $6::uuid[])))
             AND ($7::text IS NULL OR i.consumer = $7) AND ($8::text IS NULL OR i.type = $8)
             AND ($9::text IS NULL OR i.error_class = $9) AND ($10::text IS NULL OR i.state = $10)
             AND ($11::uuid IS NULL OR i.account_id = $11) AND ($12::text IS NULL OR i.provider = $12)
             AND ($13::text IS NULL OR i.campaign = $13)
             AND ($14::timestamptz IS NULL OR i.changed_at >= $14) AND ($15::timestamptz IS NULL OR i.changed_at < $15)
           LIMIT $16
-        ) AS chosen
+        ), numbered AS (
+          SELECT *, row_number() OVER (ORDER BY event_id, consumer)::int AS ord FROM chosen
+        ), blocks AS (
+          INSERT INTO replay_blocks (org_id, plan_id, account_id, block, ords, consumers, event_ids)
+          SELECT $1, $2, account_id, (ord - 1) / {BLOCK_LETTERS}, array_agg(ord), array_agg(consumer), array_agg(event_id)
+          FROM numbered GROUP BY account_id, (ord - 1) / {BLOCK_LETTERS}
+          RETURNING account_id, cardinality(event_ids) AS letters
+        )
+        SELECT account_id, sum(letters)::int AS letters FROM blocks GROUP BY 1 ORDER BY 1
         """,
         work.org_id, plan_id, NO_ACCOUNT, list(chosen.groups), [one for one, _ in chosen.letters],
         [one for _, one in chosen.letters], chosen.consumer, chosen.event_type, chosen.error_class, chosen.state,
         chosen.account_id, chosen.provider, chosen.campaign, chosen.failed_from, chosen.failed_until, most + 1,
     )  # fmt: skip
+    accounts = {str(row["account_id"]): {"total": row["letters"], "released": 0, "last": 0, "paced": 0} for row in rows}
+    total = sum(row["letters"] for row in rows)
     if not total:
         raise NotFound("no dead or parked letter is like that")
     if total > most:
         raise Conflict(f"more than {most} letters are like that: say more of them, or raise the bound",
                        code="too_many_letters", pointer="/max")  # fmt: skip
-    accounts = {
-        str(row["account_id"]): {"total": row["total"], "released": 0, "last": 0, "paced": 0}
-        for row in await session.fetch(
-            "SELECT account_id, count(*) AS total FROM replay_items WHERE org_id = $1 AND plan_id = $2 GROUP BY 1",
-            work.org_id,
-            plan_id,
-        )
-    }
     items_hash = await _hash_of_items(session, plan_id)
     filter_text = orjson.dumps({name: value for name, value in asdict(chosen).items() if value}).decode()
     frozen = orjson.dumps([str(plan_id), action, filter_text, asdict(pace), total, items_hash])
@@ -111,11 +112,10 @@ async def plan(
 
 
 async def _hash_of_items(session: TenantSession, plan_id: UUID) -> str:
-    """Of which letters there are, and in which order: a sum over all of them, which needs no sorting."""
+    """Of which letters there are, and in which order."""
     found = await session.fetchval(
-        "SELECT encode(sha256(convert_to(concat(count(*), ':', sum(hashtextextended(concat(consumer, event_id, ord), 1)), ':', "
-        "sum(hashtextextended(concat(ord, event_id, consumer), 2))), 'UTF8')), 'hex') "
-        "FROM replay_items WHERE org_id = $1 AND plan_id = $2",
+        "SELECT encode(sha256(string_agg(sha256(convert_to(concat_ws(' ', account_id, ords, consumers, event_ids), 'UTF8')), '' "
+        "ORDER BY account_id, block)), 'hex') FROM replay_blocks WHERE org_id = $1 AND plan_id = $2",
         session.org_id, plan_id,
     )  # fmt: skip
     return str(found)
@@ -219,8 +219,16 @@ async def _move(
     if known["state"] not in out_of:
         raise Conflict(f"a replay that is {known['state']} cannot become {state}", code="replay_state")
     await _set(work, plan_id, f"state = '{state}'{_ALSO.get(state, '')}")
+    if state == "aborted":
+        await forget_letters(work.session, plan_id)
     work.audit(_WORDS[state], public_id, {"state_before": known["state"]})
     return await get(work.session, plan_id)
+
+
+async def forget_letters(session: TenantSession, plan_id: UUID) -> None:
+    """Of a plan that is over its counts stay; of each letter its inbox row tells which replay was its last."""
+    for table in ("replay_blocks", "replay_items"):
+        await session.execute(f"DELETE FROM {table} WHERE org_id = $1 AND plan_id = $2", session.org_id, plan_id)
 
 
 async def _locked(work: UnitOfWork, plan_id: UUID) -> asyncpg.Record:
@@ -252,8 +260,9 @@ _TOLD = """
     SELECT id, state, action, filter::text AS filter, pace::text AS pace, hash, total, dry_run_state,
       dry_run::text AS dry_run, released, done, failed, skipped, stop_reason, reason, created_by, applied_by, created_at,
       applied_at, changed_at, finished_at, expires_at,
-      (SELECT count(*) FROM inbox i WHERE i.org_id = replay_plans.org_id AND i.state IN ('dead', 'parked')
-         AND i.changed_at > replay_plans.applied_at AND i.first_seen > replay_plans.applied_at) AS newly_failed
+      CASE WHEN applied_at IS NULL THEN 0 ELSE  -- without this all letters would be read to find none
+        (SELECT count(*) FROM inbox i WHERE i.org_id = replay_plans.org_id AND i.state IN ('dead', 'parked')
+           AND i.changed_at > replay_plans.applied_at AND i.first_seen > replay_plans.applied_at) END AS newly_failed
     FROM replay_plans
 """
 

@@ -12,7 +12,7 @@ import pytest
 from libs import clock
 from libs.errors import Conflict, NotFound
 from libs.ids import new_id
-from libs.messaging import replays, work
+from libs.messaging import replaying, replays, work
 from libs.messaging.groups import group_id
 from libs.messaging.ledger import Changes
 from libs.messaging.pace import Pace
@@ -90,7 +90,7 @@ async def test_a_plan_whose_letters_were_tampered_with_is_refused(bench, make_or
     plan = await bench.plan(org)
     await bench.tried(org, plan)
     async with bench.database.tenant_transaction(org) as session:
-        await session.execute("UPDATE replay_items SET event_id = $1 WHERE ord = 1", new_id())
+        await session.execute("UPDATE replay_blocks SET event_ids[1] = $1", new_id())
 
     with pytest.raises(Conflict) as caught:
         await bench.apply(org, plan)
@@ -289,6 +289,24 @@ async def test_a_step_that_dies_anywhere_is_as_if_it_had_not_begun(bench, make_o
     assert dies >= 3
     assert set(bench.runs.values()) == {2}  # once in the dry run, once for good
     assert (ended["state"], ended["done"] + ended["failed"], ended["released"]) == ("completed", 30, 30)
+
+
+async def test_a_plan_of_many_blocks_does_each_letter_once_and_then_forgets_them(bench, make_org, monkeypatch):
+    org = make_org()
+    for module in (replays, replaying):
+        monkeypatch.setattr(module, "BLOCK_LETTERS", 7)
+    monkeypatch.setattr(replaying, "_BLOCKS_AT_ONCE", 2)
+    await bench.bury(org, *(f"a/{n}" for n in range(90)), accounts=(new_id(), None, new_id()))
+    plan = await bench.begun(org)
+    assert (await bench.get(org, plan))["dry_run"]["covered"] == 90
+
+    ended = await bench.finished(org, plan, steps=40)
+
+    assert (ended["state"], ended["done"], ended["skipped"]) == ("completed", 90, 0)
+    assert set(bench.runs.values()) == {2}  # once in the dry run, once for good
+    async with bench.database.tenant_transaction(org) as session:
+        for table in ("replay_blocks", "replay_items"):
+            assert await session.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
 async def test_letters_are_chosen_by_what_they_are_about(bench, make_org):
