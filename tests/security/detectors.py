@@ -68,6 +68,8 @@ CATALOGUE: tuple[Test, ...] = (
     privileges.test_our_roles_have_no_powers_and_become_none_but_dispatch,
     functions.test_all_functions_are_known,
     functions.test_a_function_that_sees_more_only_reads_and_lets_out_ids_and_hashes,
+    functions.test_a_keeper_is_the_owners_and_told_nothing_but_how_long,
+    functions.test_what_keepers_call_is_called_by_nobody_else,
     functions.test_the_owner_may_read_what_its_functions_read,
     functions.test_what_policies_ask_is_answered_by_the_settings_alone,
 )
