@@ -88,6 +88,8 @@ class ServiceSettings(BaseSettings):
         None, validation_alias=AliasChoices("OUTRIDER_DATABASE_ADDRESS", "DATABASE_URL")
     )  # a login in it is not used
     amqp_url: SecretStr | None = Field(None, validation_alias="AMQP_URL")
+    # So long a publish may wait for its confirm; then the channel is given up and the rows are told again.
+    publish_timeout_seconds: float = Field(15.0, validation_alias="OUTRIDER_PUBLISH_TIMEOUT_SECONDS", gt=0)
     otlp_endpoint: str | None = Field(None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
     trace_ratio: float = Field(0.05, validation_alias="OUTRIDER_TRACE_RATIO", ge=0, le=1)
     log_level: str = Field("info", validation_alias="OUTRIDER_LOG_LEVEL")

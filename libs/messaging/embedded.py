@@ -17,7 +17,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 from urllib.parse import quote
 
 import httpx
@@ -60,6 +60,13 @@ def find_sbin() -> Path:
     )
 
 
+def start_mapper(port: int, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Erlang's port mapper, as a child: one that a node has to start for itself would stay behind as a daemon."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ERL_")}
+    command = [_find_epmd(), "-port", str(port), "-address", "127.0.0.1"]
+    return start_server(command, death_signal=signal.SIGKILL, env=environment, cwd=Path("/"), output=output)
+
+
 def _find_epmd() -> str:
     if found := shutil.which("epmd"):
         return found
@@ -89,10 +96,18 @@ class RabbitNode:
     """One node in `root`: data, log, password. Synchronous; start it from the main thread.
 
     Ends with this process, however that ends. Ports are chosen at the first `start` and kept for those after it.
+    `settings` are further lines of its configuration. The nodes of a cluster share a port mapper (`mapper_port`: of one that
+    runs) and the files `password` and `.erlang.cookie`.
     """
 
     def __init__(
-        self, root: Path, *, plugins: Sequence[str] = ("rabbitmq_management",), name: str = "outrider"
+        self,
+        root: Path,
+        *,
+        plugins: Sequence[str] = ("rabbitmq_management",),
+        name: str = "outrider",
+        settings: Sequence[str] = (),
+        mapper_port: int = 0,
     ) -> None:
         self.root = root
         self.port = 0
@@ -100,7 +115,9 @@ class RabbitNode:
         self.version = ""
         self._plugins = plugins
         self._name = name
-        self._mapper_port = 0
+        self._settings = settings
+        self._mapper_port = mapper_port
+        self._mapper_is_shared = bool(mapper_port)
         self._inner_port = 0
         self._password = ""
         self._mapper: subprocess.Popen[bytes] | None = None
@@ -131,7 +148,7 @@ class RabbitNode:
         Raises:
             RabbitUnavailable: no programs, a folder in use, or the log's last lines.
         """
-        sbin, mapper = find_sbin(), _find_epmd()
+        sbin = find_sbin()
         self.root.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = take_folder(self.root)
@@ -140,7 +157,7 @@ class RabbitNode:
                 f"{in_use}: an Outrider runs there already; `make down` ends it, OUTRIDER_HOME chooses another folder"
             ) from None
         try:
-            self._start(sbin, mapper, time.monotonic() + timeout_seconds)
+            self._start(sbin, time.monotonic() + timeout_seconds)
         except BaseException:
             self.kill()
             raise
@@ -194,9 +211,9 @@ class RabbitNode:
             os.close(self._lock)
         self._process = self._mapper = self._lock = None
 
-    def _start(self, sbin: Path, mapper: str, deadline: float) -> None:
+    def _start(self, sbin: Path, deadline: float) -> None:
         log = self.root / "server.log"
-        while not self._started(sbin, mapper, log, deadline):
+        while not self._started(sbin, log, deadline):
             said = log.read_text(errors="replace")
             self._end_processes()
             if time.monotonic() > deadline:
@@ -210,21 +227,17 @@ class RabbitNode:
             if process:
                 end(process)
 
-    def _started(self, sbin: Path, mapper: str, log: Path, deadline: float) -> bool:
+    def _started(self, sbin: Path, log: Path, deadline: float) -> bool:
         if not self.port:
-            self.port, self.management_port, self._mapper_port, self._inner_port = _distinct_ports(4)
+            self.port, self.management_port, mapper_port, self._inner_port = _distinct_ports(4)
+            if not self._mapper_is_shared:
+                self._mapper_port = mapper_port
         self._write_files()
         env = self._environment()
         assert self._lock is not None
         with log.open("wb") as output:
-            # A port mapper that the node has to start for itself would stay behind as a daemon.
-            self._mapper = start_server(
-                [mapper, "-port", str(self._mapper_port), "-address", "127.0.0.1"],
-                death_signal=signal.SIGKILL,
-                env=env,
-                cwd=Path("/"),
-                output=output,
-            )
+            if not self._mapper_is_shared:
+                self._mapper = start_mapper(self._mapper_port, output)
             self._process = start_server(
                 [sbin / "rabbitmq-server"],
                 death_signal=signal.SIGTERM,
@@ -233,7 +246,9 @@ class RabbitNode:
                 output=output,
                 pass_fds=[self._lock],
             )
-        while time.monotonic() < deadline and self._process.poll() is None and self._mapper.poll() is None:
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._mapper is not None and self._mapper.poll() is not None:
+                return False
             if version := server_version("127.0.0.1", self.port):
                 self.version = version
                 return True
@@ -257,6 +272,7 @@ class RabbitNode:
         if "rabbitmq_management" in self._plugins:
             lines += ["collect_statistics_interval = 1000", "management.tcp.ip = 127.0.0.1"]
             lines += [f"management.tcp.port = {self.management_port}"]
+        lines += self._settings
         (self.root / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
         (self.root / "rabbitmq.conf").chmod(0o600)
         (self.root / "enabled_plugins").write_text(plugins)

@@ -39,6 +39,9 @@ PREFETCH_MESSAGES = (
 SUSPECT_DELIVERIES = 2
 _LAST_CONFIRMS_SECONDS = 0.5  # what came before the channel closed may still be on its way to the waiters
 _BACKOFF_SECONDS = (0.2, 5.0)
+# So long nothing came: ask whether anything could. Twice that, and a restart, are under the minute that a deaf consumer may take.
+_LOOK_SECONDS = 15.0
+_ANSWER_SECONDS = 10.0  # a queue that is being deleted never answers (3.10.8)
 # A channel that closed under a call says so with a RuntimeError of its own.
 _BROKEN = (AMQPError, AMQPException, ChannelInvalidStateError, OSError, TimeoutError, asyncio.InvalidStateError)
 
@@ -46,10 +49,13 @@ log = get_logger()
 
 
 class RabbitTransport:
-    def __init__(self, amqp_url: str, process: str) -> None:
+    def __init__(
+        self, amqp_url: str, process: str, *, publish_timeout_seconds: float = PUBLISH_TIMEOUT_SECONDS
+    ) -> None:
         """`process` is the service's name on the broker (`provider-sync`), shown there for each connection."""
         self._url = amqp_url
         self._process = process
+        self._publish_timeout_seconds = publish_timeout_seconds
         self._publishing: AsyncExitStack | None = None
         self._channel: AbstractChannel | None = None
         self._exchange: AbstractExchange | None = None
@@ -148,7 +154,7 @@ class RabbitTransport:
                 headers={"offsets": list(batch.offsets)},
                 app_id=self._process,
             )
-            await exchange.publish(message, batch.routing_key, mandatory=True, timeout=PUBLISH_TIMEOUT_SECONDS)
+            await exchange.publish(message, batch.routing_key, mandatory=True, timeout=self._publish_timeout_seconds)
 
     async def _shut(self) -> None:
         stack, self._publishing, self._exchange = self._publishing, None, None
@@ -220,15 +226,21 @@ class RabbitTransport:
     ) -> None:
         arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
         source = await channel.get_queue(queue, ensure=False)
-        await source.consume(arrived.put)
+        await source.consume(arrived.put, timeout=_ANSWER_SECONDS)
         closed = asyncio.ensure_future(channel.closed())
+        held = 0  # messages that the queue had for somebody when we last looked
         try:
             while True:
                 getter = asyncio.ensure_future(arrived.get())
-                await asyncio.wait({getter, closed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({getter, closed}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if closed.done():
                     getter.cancel()
                     raise ConnectionError("the channel was closed")
+                if not getter.done():
+                    getter.cancel()
+                    held = await self._look(channel, queue, held_before=held)
+                    continue
+                held = 0
                 batch = [getter.result()]
                 while not arrived.empty():  # no more than are prefetched; the processor decides who is served now
                     batch.append(arrived.get_nowait())
@@ -240,6 +252,22 @@ class RabbitTransport:
                 crash_point("broker.acked")
         finally:
             closed.cancel()
+
+    async def _look(self, channel: AbstractChannel, queue: str, *, held_before: int) -> int:
+        """Nothing came for long: answers how many messages the queue holds for somebody.
+
+        A broker that drops a subscription (its queue was deleted and made again) leaves channel and connection well, and
+        whoever only listens would be deaf for ever.
+
+        Raises:
+            ConnectionError: it held some twice, and gave us none; subscribe anew.
+        """
+        declared = (await channel.declare_queue(queue, passive=True, timeout=_ANSWER_SECONDS)).declaration_result
+        held = declared.message_count or 0
+        if held and held_before:
+            log.error("consumer_deaf", queue=queue, messages=held, advice="it subscribes anew by itself")
+            raise ConnectionError("the broker hands us nothing")
+        return held
 
     async def _until_handled(
         self,

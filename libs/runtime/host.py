@@ -147,7 +147,9 @@ class _Host:
             service = part.build(platform, part.settings)
             apps[process] = service.app
             host._services.append(service)
-            transport = shared or RabbitTransport(_amqp_url(part.settings), process)
+            transport = shared or RabbitTransport(
+                _amqp_url(part.settings), process, publish_timeout_seconds=part.settings.publish_timeout_seconds
+            )
             if shared is None:
                 host._transports.append(transport)
             host._add(part, service, database, transport)

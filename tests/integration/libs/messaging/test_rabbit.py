@@ -11,13 +11,14 @@ import aio_pika
 import orjson
 import pytest
 import structlog
-from aio_pika.abc import AbstractChannel
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelPreconditionFailed
+from aio_pika.queue import Queue
 
 from libs.contracts import envelope as envelopes
 from libs.contracts.events import OrganizationCreatedV1
 from libs.ids import PLATFORM_ORG
-from libs.messaging import topology
+from libs.messaging import rabbit, topology
 from libs.messaging.rabbit import RabbitTransport
 from libs.messaging.work import UnitOfWork
 from tests.fixtures.database import MigratedDatabase
@@ -234,6 +235,34 @@ async def test_declaring_again_changes_nothing_and_loses_nothing(
     assert await _holds(channel, TENANTS, 1)
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "beside-another"])
+async def test_a_consumer_that_is_handed_nothing_subscribes_anew(
+    house: House, channel: AbstractChannel, make_org: Any, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    """It is told nothing of it: as when its queue was deleted and made again."""
+    monkeypatch.setattr(rabbit, "_LOOK_SECONDS", 0.2)
+    await channel.set_qos(prefetch_count=1)
+    for _ in range(others):  # another replica: has its one message and is not ready with it
+        await (await channel.get_queue(TENANTS)).consume(_keep)
+    subscribe, deaf = Queue.consume, [TENANTS]
+
+    async def consume(queue: Queue, *arguments: Any, **more: Any) -> Any:
+        if queue.name in deaf:
+            deaf.remove(queue.name)
+            return ""
+        return await subscribe(queue, *arguments, **more)
+
+    monkeypatch.setattr(Queue, "consume", consume)
+    house.start()
+    for name in ("held", "a", "b"):
+        await house.tell(make_org(), name)
+        await until(lambda: _nothing_to_tell(house))
+    await until(lambda: _has(house, "analytics", 3 - others))
+
+    assert deaf == []
+    assert await house.effects("analytics") == ["a", "b", "held"][: 3 - others]
+
+
 async def test_a_queue_that_is_not_as_it_must_be_is_refused(rabbit_server: RabbitServer) -> None:
     amqp_url = rabbit_server.new_vhost()
     connection = await aio_pika.connect(amqp_url)
@@ -245,6 +274,13 @@ async def test_a_queue_that_is_not_as_it_must_be_is_refused(rabbit_server: Rabbi
 
 
 # Small questions
+
+
+async def _keep(_: AbstractIncomingMessage) -> None: ...
+
+
+async def _nothing_to_tell(house: House) -> bool:
+    return not await _waiting(house)
 
 
 def _noting(sizes: list[int]) -> Any:
