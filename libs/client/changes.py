@@ -150,6 +150,20 @@ class Changes(Caller):
         """Out of the campaign, at the provider with its history."""
         return await self._ask("DELETE", f"/{channel}/campaigns/{campaign_id}/leads/{lead_id}", None, idempotency_key)
 
+    # What the provider says of them
+
+    async def refresh_statistics(
+        self, channel: Channel, campaign_id: str, *, idempotency_key: str | None = None
+    ) -> Json:
+        """Has the provider's own counters read; `OutriderClient.statistics` shows them then."""
+        path = f"/{channel}/campaigns/{campaign_id}/statistics/refreshes"
+        return await self._ask("POST", path, None, idempotency_key)
+
+    async def refresh_sequence(self, channel: Channel, campaign_id: str, *, idempotency_key: str | None = None) -> Json:
+        """Has the sequence read, with all its texts; `OutriderClient.sequence` shows it then."""
+        path = f"/{channel}/campaigns/{campaign_id}/sequence/refreshes"
+        return await self._ask("POST", path, None, idempotency_key)
+
     # Answers
 
     async def reply(self, conversation_id: str, text: str, *, idempotency_key: str | None = None, **more: Any) -> Json:

@@ -163,6 +163,14 @@ class OutriderClient(Changes):
     async def campaign(self, channel: Channel, campaign_id: str) -> Json:
         return await self._get(f"/{channel}/campaigns/{campaign_id}")
 
+    async def statistics(self, channel: Channel, campaign_id: str) -> Json:
+        """The provider's own counters as it last told them, beside what our rows make of the same names."""
+        return await self._get(f"/{channel}/campaigns/{campaign_id}/statistics")
+
+    async def sequence(self, channel: Channel, campaign_id: str) -> Json:
+        """The sequence as the provider last told it."""
+        return await self._get(f"/{channel}/campaigns/{campaign_id}/sequence")
+
     def leads(
         self, *, company_id: str | None = None, all_companies: bool = False, **filters: Any
     ) -> AsyncIterator[Json]:

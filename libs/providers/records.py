@@ -261,10 +261,42 @@ class Figure(StrEnum):
     CONNECTIONS_ACCEPTED = "connections_accepted"
     MESSAGES_SENT = "messages_sent"
     INMAILS_SENT = "inmails_sent"
-    INMAIL_REPLIED = "inmail_replied"
+    UNIQUE_INMAIL_REPLIED = "unique_inmail_replied"
     PROFILE_VIEWS = "profile_views"
     FOLLOWS = "follows"
     LIKES = "likes"
+
+
+MEANINGS: Mapping[Figure, str] = {
+    Figure.LEADS: "people in the campaign",
+    Figure.LEADS_CONTACTED: "people to whom at least one message of the sequence was sent",
+    Figure.SENT: "mails that the sequence sent",
+    Figure.OPENED: "openings, as far as they are tracked",
+    Figure.UNIQUE_OPENED: "people who opened a mail",
+    Figure.CLICKED: "clicks on links, as far as they are tracked",
+    Figure.UNIQUE_CLICKED: "people who clicked",
+    Figure.REPLIED: "answers",
+    Figure.UNIQUE_REPLIED: "people who answered; on LinkedIn a message, not an InMail",
+    Figure.BOUNCED: "mails that came back",
+    Figure.UNSUBSCRIBED: "people who want no more mail",
+    Figure.INTERESTED: "people who are marked as interested",
+    Figure.CONNECTION_REQUESTS: "invitations to connect",
+    Figure.CONNECTIONS_ACCEPTED: "invitations that were accepted",
+    Figure.MESSAGES_SENT: "messages that the sequence sent",
+    Figure.INMAILS_SENT: "InMails that the sequence sent",
+    Figure.UNIQUE_INMAIL_REPLIED: "people who answered an InMail",
+    Figure.PROFILE_VIEWS: "profiles looked at",
+    Figure.FOLLOWS: "people followed",
+    Figure.LIKES: "posts liked",
+}
+EMAIL_FIGURES = tuple(Figure)[: tuple(Figure).index(Figure.INTERESTED) + 1]
+# What is counted on LinkedIn: of `leads` and replies the same as by e-mail, and what only is there.
+LINKEDIN_FIGURES = (
+    Figure.LEADS,
+    Figure.LEADS_CONTACTED,
+    Figure.UNIQUE_REPLIED,
+    *(figure for figure in Figure if figure not in EMAIL_FIGURES),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

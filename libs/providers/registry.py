@@ -14,17 +14,20 @@ from libs.providers.capabilities import WebhookParsing
 from libs.providers.effects import Effect
 from libs.providers.emailbison import client as emailbison
 from libs.providers.emailbison import effects as emailbison_effects
+from libs.providers.emailbison import figures as emailbison_figures
 from libs.providers.emailbison.leads import name_lead as name_emailbison_lead
 from libs.providers.emailbison.webhooks import EmailBisonWebhooks
 from libs.providers.heyreach import client as heyreach
 from libs.providers.heyreach import effects as heyreach_effects
+from libs.providers.heyreach import figures as heyreach_figures
 from libs.providers.heyreach.leads import name_lead as name_heyreach_lead
 from libs.providers.heyreach.webhooks import HeyReachWebhooks
-from libs.providers.records import NamedLead, NewLead
+from libs.providers.records import Figure, NamedLead, NewLead
 from libs.providers.sightings import Channel
 from libs.providers.signing import Signing
 from libs.providers.smartlead import client as smartlead
 from libs.providers.smartlead import effects as smartlead_effects
+from libs.providers.smartlead import figures as smartlead_figures
 from libs.providers.smartlead.leads import name_lead as name_smartlead_lead
 from libs.providers.smartlead.signing import SmartleadSigning
 from libs.providers.smartlead.webhooks import SmartleadWebhooks
@@ -50,6 +53,7 @@ class Provider:
     `effects`: for each writing operation that the client offers what can be learnt of one whose answer was lost.
     `lacks`: why a capability (by its name) is not offered, one sentence for each that is not.
     `name_lead`: by which key, address and profile a lead is known who is added so; for one that may be added.
+    `figures`: the counters of a campaign that it tells, by its own names for them; `step_figures`: those it tells by step.
     `signing`: how its deliveries prove that they are its own; None where its documentation and all that was captured know
     no such thing.
     `tools`: its MCP server, where it has one; None also where this installation is not to ask it.
@@ -69,6 +73,8 @@ class Provider:
     may_register_again: bool = False
     effects: Mapping[str, Effect] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    figures: Mapping[Figure, str] = field(default_factory=dict)
+    step_figures: Mapping[Figure, str] = field(default_factory=dict)
     signing: Signing | None = None
     tools: ToolServer | None = None
 
@@ -119,6 +125,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             has_clients=True,
             effects=smartlead_effects.EFFECTS,
             lacks=smartlead_effects.LACKS,
+            figures=smartlead_figures.FIGURES,
+            step_figures=smartlead_figures.STEP_FIGURES,
             signing=SmartleadSigning(),
         ),
         "heyreach": Provider(
@@ -134,6 +142,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             may_register_again=True,
             effects=heyreach_effects.EFFECTS,
             lacks=heyreach_effects.LACKS,
+            figures=heyreach_figures.FIGURES,
         ),
         "emailbison": Provider(
             name="emailbison",
@@ -149,6 +158,8 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
             may_register_again=True,
             effects=emailbison_effects.EFFECTS,
             lacks=emailbison_effects.LACKS,
+            figures=emailbison_figures.FIGURES,
+            step_figures=emailbison_figures.STEP_FIGURES,
             tools=emailbison.TOOLS,
         ),
     }

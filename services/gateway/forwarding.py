@@ -75,6 +75,7 @@ def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
         ("PUT", "/{id}/sequence"),
         *(("POST", "/{id}" + w) for w in words),
     ]
+    readings = ("statistics", "sequence")
     of_leads = [
         ("POST", "/{id}/leads"), ("POST", "/{id}/leads/{lead}/pause"), ("POST", "/{id}/leads/{lead}/resume"),
         ("POST", "/{id}/leads/{lead}/stop"), ("DELETE", "/{id}/leads/{lead}"),
@@ -82,6 +83,8 @@ def _changes_of_campaigns(channel: str) -> tuple[Forward, ...]:
     return (
         *(Forward(method, campaigns + path, "provider-sync", "campaigns:write") for method, path in of_campaigns),
         *(Forward(method, campaigns + path, "provider-sync", "leads:write") for method, path in of_leads),
+        *(Forward("GET", f"{campaigns}/{{id}}/{what}", "provider-sync", "campaigns:read") for what in readings),
+        *(Forward("POST", f"{campaigns}/{{id}}/{what}/refreshes", "provider-sync", "syncs:start") for what in readings),
     )
 
 

@@ -29,6 +29,7 @@ from services.provider_sync.outgoing import guarded, make_http
 from services.provider_sync.routes import account_routes, campaign_routes, inbox_routes, lead_routes
 from services.provider_sync.sealing import Sealer
 from services.provider_sync.settings import ProviderSyncSettings
+from services.provider_sync.snapshot_routes import snapshot_routes
 from services.provider_sync.sync_routes import sync_routes
 from services.provider_sync.sync_worker import SyncRunWorker, SyncSchedule
 
@@ -62,6 +63,7 @@ def build(
     app.include_router(operation_routes(hop))
     every = timedelta(seconds=settings.sync_every_seconds)
     app.include_router(sync_routes(hop, cursors, units=platform.units, providers=providers, every=every))
+    app.include_router(snapshot_routes(hop, units=platform.units, providers=providers))
     app.include_router(export_routes(hop, cursors, EXPORTS))
     app.include_router(account_test_routes(hop))
     app.include_router(failure_routes(hop, cursors, "provider-sync"))

@@ -62,6 +62,7 @@ EXPORTS: Final = Exports(
             "feeds_total pages rows_seen rows_changed restarts error_code error created_at started_at changed_at ended_at",
             dict.fromkeys(("takes", "attempts", "due_at", "lease_until", "signpost"), BOOKKEEPING),
         ),
+        "campaign_snapshots": Exported("campaign_id kind content as_of read_at"),
         "unknown_webhooks": Exported("account_id event_type count first_seen last_seen"),
         "operations": Exported(
             "id account_id company_id kind target arguments state needs_decision result error_code error note "

@@ -36,11 +36,12 @@ from libs.providers.capabilities import Campaigns, Pulls, Snapshots, WebhookRegi
 from libs.providers.registry import Provider
 from services.provider_sync.clients import open_client
 from services.provider_sync.domain.accounts import Account
-from services.provider_sync.domain.jobs import Job, JobKind, Superseded, retry_delay
+from services.provider_sync.domain.jobs import OF_CAMPAIGNS, Job, JobKind, Superseded, retry_delay
 from services.provider_sync.handlers import (
     account_changes,
     account_tests,
     asked_jobs,
+    campaign_snapshots,
     pulls,
     registration,
     rotations,
@@ -126,6 +127,7 @@ class SyncWorker(FairWorker[Job]):
             JobKind.END_TOKEN: self._end_token,
             JobKind.TEST_ACCOUNT: self._test,
             JobKind.VERIFY_WEBHOOK: self._verify,
+            **dict.fromkeys(OF_CAMPAIGNS, self._ask_of_campaign),
         }
         if job.kind in others:
             await others[job.kind](org_id, job)
@@ -256,6 +258,15 @@ class SyncWorker(FairWorker[Job]):
         found = account_tests.Found(findings, tools, workspace)
         await self._keep(org_id, job, partial(account_tests.keep, job, account, begun, found, spender, provider))
 
+    async def _ask_of_campaign(self, org_id: OrgId, job: Job) -> None:
+        async with self._units.begin(org_id) as work:
+            account, client = await self._client(job, work)
+            await asked_jobs.begin(job, work)
+        with self._paying(org_id, job, account):
+            await self._check_workspace(org_id, account, client)  # ids of campaigns repeat elsewhere
+            snapshot = await campaign_snapshots.read(job, client, self._providers[account.provider])
+        await self._keep(org_id, job, partial(campaign_snapshots.keep, job, snapshot))
+
     @contextmanager
     def _paying(self, org_id: OrgId, job: Job, account: Account, *, elsewhere: bool = False) -> Iterator[Spender]:
         """Calls inside the block are paid from the account's budget. `elsewhere`: they go to another server of the
@@ -382,8 +393,8 @@ async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
         await rotations.note_removal(job, work, error=reason)
     elif job.kind is JobKind.VERIFY_WEBHOOK:
         await verification.note_failure(job, reason, work)
-    elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT):
-        pass  # the door ends it by itself, at the latest; a test's operation has failed
+    elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT, *OF_CAMPAIGNS):
+        pass  # the door ends it by itself, at the latest; the operation of all others has failed
     elif job.kind is JobKind.SNAPSHOT:
         snapshots.tell_nothing(job, reason, work)
     else:

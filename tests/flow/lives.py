@@ -228,6 +228,14 @@ class Life:
         await self.rests()
         assert await self.differences(campaign_id) == {}
 
+    async def counted_there(self, campaign_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The provider's own figures, asked for now, and ours under the same names, as far as both have them."""
+        await self.done(await self.client.refresh_statistics(self.channel, campaign_id))
+        told = await self.client.statistics(self.channel, campaign_id)
+        totals, counted = told["totals"], told["counted"]
+        both = [name for name, value in totals.items() if value is not None and counted[name] is not None]
+        return {name: totals[name] for name in both}, {name: counted[name] for name in both}
+
     async def differences(self, campaign_id: str) -> dict[str, Any]:
         shown = await self.campaign(campaign_id)
         real = self.played.campaign(shown["external_id"])

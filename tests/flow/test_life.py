@@ -13,7 +13,7 @@ from tests.fixtures.database import MigratedDatabase
 from tests.flow.lives import PROVIDERS, Life, a_life
 
 NAMES = ("Ada", "Ben", "Cem", "Dan", "Eve")
-STEPS = [
+STEPS: list[dict[str, Any]] = [
     {"delay_days": 0, "variants": [{"subject": "Dock slots", "body_html": "<p>Hello</p>"}]},
     {"delay_days": 2, "variants": [{"subject": "Once more", "body_html": "<p>Did this reach you?</p>"}]},
 ]
@@ -64,6 +64,10 @@ async def test_a_campaign_lives_from_its_making_to_its_end(life: Life) -> None:
     campaign_id = await story(life)
 
     await life.holds_true(campaign_id)
+    theirs, ours = await life.counted_there(campaign_id)
+    assert theirs == ours
+    assert len([count for count in theirs.values() if count]) >= 4
+    await life.rests()
     operations = [one async for one in life.client.operations()]
     assert {one["state"] for one in operations} == {"succeeded"}, operations
     ledger = await life.client.ledger(settle_seconds=0)
@@ -88,6 +92,11 @@ async def _by_mail(life: Life) -> str:
         name: (f"{name.lower()}@north.example.com", "North") for name in NAMES
     }
     assert await life.state_of(campaign, "Ada") == "waiting"
+    await life.done(await client.refresh_sequence("email", campaign))
+    texts = [step["variants"][0] for step in (await client.sequence("email", campaign))["steps"]]
+    assert [(one["subject"], one["body_html"]) for one in texts] == [
+        (step["variants"][0]["subject"], step["variants"][0]["body_html"]) for step in STEPS
+    ]
     steps = [row async for row in client.step_analytics(company_id=life.company_id, campaign_id=campaign)]
     assert [(row["number"], row["name"], row["delay_days"]) for row in steps] == played.steps(real)
     await life.done(await client.start_campaign("email", campaign))
@@ -171,6 +180,11 @@ async def _on_linkedin(life: Life) -> str:
     await life.done(await client.replace_sequence(campaign, TREE))
     assert real.sequence["nodeType"] == "CONNECTION_REQUEST"
     assert real.sequence["payload"]["fallbackMessage"] == "Shall we?"
+    await life.done(await client.refresh_sequence("linkedin", campaign))
+    first = (await client.sequence("linkedin", campaign))["first"]
+    assert (first["kind"], first["texts"], first["if_met"]["texts"]) == (
+        "connection_request", TREE["texts"], MESSAGES["texts"],
+    )  # fmt: skip
     await life.done(await client.start_campaign("linkedin", campaign))
     assert await life.status(campaign) == "active"
     people = [

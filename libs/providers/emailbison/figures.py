@@ -30,6 +30,7 @@ _OF_STEP = {
     Figure.BOUNCED: "bounced",
     Figure.INTERESTED: "interested",
 }
+FIGURES, STEP_FIGURES = _OF_CAMPAIGN, _OF_STEP  # by the provider's own names
 _OPENINGS = (Figure.OPENED, Figure.UNIQUE_OPENED)
 
 

@@ -14,13 +14,15 @@ _OF_CAMPAIGN = {
     Figure.LIKES: "postLikes",
     Figure.FOLLOWS: "follows",
     Figure.MESSAGES_SENT: "messagesSent",
-    # Of conversations that were begun, and never more of them than those: so it is people, not occurrences.
+    # Replies are counted by conversation that was begun, never more of them than those: so it is people, not occurrences.
     Figure.UNIQUE_REPLIED: "totalMessageReplies",
     Figure.INMAILS_SENT: "inmailMessagesSent",
-    Figure.INMAIL_REPLIED: "totalInmailReplies",
+    Figure.UNIQUE_INMAIL_REPLIED: "totalInmailReplies",
     Figure.CONNECTION_REQUESTS: "connectionsSent",
     Figure.CONNECTIONS_ACCEPTED: "connectionsAccepted",
 }
+
+FIGURES = _OF_CAMPAIGN  # by the provider's own names
 
 
 class FigureCalls(CampaignCalls):

@@ -32,6 +32,10 @@ _OF_STEP = {
     Figure.UNSUBSCRIBED: "unsubscribed_count",
 }
 
+# By the provider's own names, as people find them in its documentation.
+FIGURES = {**_OF_CAMPAIGN, **{figure: f"campaign_lead_stats.{name}" for figure, name in _OF_LEADS.items()}}
+STEP_FIGURES = _OF_STEP
+
 
 class FigureCalls(SmartleadApi):
     """Statistics."""

@@ -25,12 +25,16 @@ class JobKind(StrEnum):
     READ_BACK = "read_back"
     TEST_ACCOUNT = "test_account"
     READ_FIGURES = "read_figures"
+    READ_SEQUENCE = "read_sequence"
     VERIFY_WEBHOOK = "verify_webhook"
 
     @property
     def is_live(self) -> bool:
         """Somebody waits for it: it may spend what bulk work must leave."""
-        return self in (JobKind.REGISTER_WEBHOOK, JobKind.READ_BACK, JobKind.TEST_ACCOUNT, JobKind.READ_FIGURES)
+        return self in (JobKind.REGISTER_WEBHOOK, JobKind.READ_BACK, JobKind.TEST_ACCOUNT, *OF_CAMPAIGNS)
+
+
+OF_CAMPAIGNS = (JobKind.READ_FIGURES, JobKind.READ_SEQUENCE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,9 +106,9 @@ async def _follow(
     """Let the model follow: what the outcome proves is there at once, and what was changed is read back."""
     told = proven(effect, outcome, account, provider, as_of(outcome.answered_at, now()))
     await record([Told(account, reading, source, cause) for reading, source in told], work)
-    wish = None if cause is None else _look_again(effect, outcome.result, account, provider, cause)
-    if wish is not None:
-        await JobRepository(work.session).ask_again([wish])
+    if cause is not None:
+        wishes = (_look_again(effect, outcome.result, account, provider, cause), _read_sequence(effect, account, cause))
+        await JobRepository(work.session).ask_again([wish for wish in wishes if wish is not None])
 
 
 def _look_again(effect: Effect, answer: Any, account: Account, provider: Provider, cause: Envelope) -> Wish | None:
@@ -124,6 +124,22 @@ def _look_again(effect: Effect, answer: Any, account: Account, provider: Provide
         kind=JobKind.READ_BACK,
         key=f"read_back:{account.id}:{made}:",
         payload={"campaign_external_id": made, "lead_key": None, "reason": effect.kind, "follows": follows},
+        cause=cause,
+        due_in_seconds=_CAMPAIGN_FOLLOWS_SECONDS,
+    )
+
+
+def _read_sequence(effect: Effect, account: Account, cause: Envelope) -> Wish | None:
+    """What replaced a sequence is read back for the ids that the provider gave its steps."""
+    if effect.kind not in ("replace_steps", "replace_sequence"):
+        return None
+    external_id = effect.arguments["campaign_external_id"]
+    campaign_id = str(entity_id(account.id, CAMPAIGN.name, external_id))
+    return Wish(
+        account_id=account.id,
+        kind=JobKind.READ_SEQUENCE,
+        key=f"read_sequence:{campaign_id}",
+        payload={"campaign_id": campaign_id, "campaign_external_id": external_id, "channel": account.channel},
         cause=cause,
         due_in_seconds=_CAMPAIGN_FOLLOWS_SECONDS,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from libs.providers.capabilities import CAPABILITIES
 from libs.providers.effects import WRITES
+from libs.providers.records import MEANINGS, Figure
 from libs.providers.registry import PROVIDERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "providers.md"
@@ -17,7 +18,7 @@ BEGIN, END = "<!-- written by tests.contract.providers.table: begin -->", "<!-- 
 
 
 def tables() -> str:
-    return "\n".join([*_offers(), "", *_lacks(), "", *_effects()])
+    return "\n".join([*_offers(), "", *_lacks(), "", *_figures(), "", *_effects()])
 
 
 def written(page: str) -> str:
@@ -48,6 +49,25 @@ def _lacks() -> Iterator[str]:
                 reasons.setdefault(provider.lacks[capability.__name__], []).append(f"`{capability.__name__}`")
         for why, names in reasons.items():
             yield f"- {', '.join(names)}: {why}."
+
+
+def _figures() -> Iterator[str]:
+    yield "## Figures"
+    yield ""
+    yield f"| figure | | {' | '.join(PROVIDERS)} |"
+    yield f"| --- | --- |{' --- |' * len(PROVIDERS)}"
+    for figure in Figure:
+        cells = (
+            _told(provider.figures.get(figure), figure in provider.step_figures) for provider in PROVIDERS.values()
+        )
+        yield f"| `{figure.value}` | {MEANINGS[figure]} | {' | '.join(cells)} |"
+
+
+def _told(name: str | None, by_step: bool) -> str:
+    """`+`: by step, too; `steps`: by step alone."""
+    if name is None:
+        return "steps alone" if by_step else ""
+    return f"`{name}`" + " +" * by_step
 
 
 def _effects() -> Iterator[str]:

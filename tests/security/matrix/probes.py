@@ -238,7 +238,7 @@ def _of_lead(kind: str, lead: str) -> list[Probe]:
 
 
 def _changes(channel: str, kinds: str, sequence: Callable[[World], dict[str, Any]]) -> dict[str, list[Probe]]:
-    """All that changes campaigns of a channel, by what follows `…/campaigns`."""
+    """All that changes campaigns of a channel or reads them from their provider, by what follows `…/campaigns`."""
     account, campaign, lead = (f"{kinds}{kind}" for kind in ("account", "campaign", "lead"))
     words = ("start", "pause", "resume", "stop")
     return {
@@ -246,6 +246,10 @@ def _changes(channel: str, kinds: str, sequence: Callable[[World], dict[str, Any
         f"PATCH /{channel}/campaigns/{{id}}": by_id(campaign, body=lambda _: {"new_leads_per_day": 7}),
         f"PUT /{channel}/campaigns/{{id}}/sequence": by_id(campaign, body=sequence),
         **{f"POST /{channel}/campaigns/{{id}}/{word}": by_id(campaign) for word in words},
+        **{f"GET /{channel}/campaigns/{{id}}/{what}": by_id(campaign) for what in ("statistics", "sequence")},
+        **{
+            f"POST /{channel}/campaigns/{{id}}/{what}/refreshes": by_id(campaign) for what in ("statistics", "sequence")
+        },
         f"POST /{channel}/campaigns/{{id}}/leads": by_id(campaign, body=_leads),
         f"POST /{channel}/campaigns/{{id}}/leads/{{lead}}/pause": _of_lead(campaign, lead),
         f"POST /{channel}/campaigns/{{id}}/leads/{{lead}}/resume": _of_lead(campaign, lead),

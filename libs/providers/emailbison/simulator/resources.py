@@ -49,6 +49,7 @@ def workspace(account: Account) -> Resource:
 def campaign(found: Campaign, *, title_case: bool) -> Resource:
     sent = [mail for enrolment in found.enrolments for mail in enrolment.sent]
     opens, replies = sum(mail.opens for mail in sent), sum(mail.replies for mail in sent)
+    openers = sum(any(mail.opens for mail in enrolment.sent) for enrolment in found.enrolments)
     return {
         "id": found.id,
         "uuid": found.uuid,
@@ -59,7 +60,7 @@ def campaign(found: Campaign, *, title_case: bool) -> Resource:
         "completion_percentage": 50,
         "emails_sent": len(sent),
         "opened": opens,
-        "unique_opens": sum(mail.opens > 0 for mail in sent),
+        "unique_opens": openers,  # per contact, as /stats calls the same number
         "replied": replies,
         "unique_replies": sum(enrolment.replies > 0 for enrolment in found.enrolments),
         "bounced": sum(mail.is_bounced for mail in sent),

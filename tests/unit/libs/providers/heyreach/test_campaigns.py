@@ -181,7 +181,7 @@ async def test_figures_are_those_of_the_book(stage: Stage) -> None:
         told = found.figures
         assert found.as_of == NOW
         assert told[Figure.MESSAGES_SENT] + told[Figure.INMAILS_SENT] == book[campaign].sent > 20
-        assert told[Figure.UNIQUE_REPLIED] + told[Figure.INMAIL_REPLIED] == book[campaign].replied_leads > 0
+        assert told[Figure.UNIQUE_REPLIED] + told[Figure.UNIQUE_INMAIL_REPLIED] == book[campaign].replied_leads > 0
         assert told[Figure.CONNECTION_REQUESTS] == book[campaign].connection_requested
         assert told[Figure.CONNECTIONS_ACCEPTED] == book[campaign].connection_accepted
         gestures = (told[Figure.PROFILE_VIEWS], told[Figure.FOLLOWS], told[Figure.LIKES])
