@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -39,7 +40,10 @@ OF_CAMPAIGNS = (JobKind.READ_FIGURES, JobKind.READ_SEQUENCE)
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """`key` is natural: the same wish twice is one job. `payload` is JSON."""
+    """`key` is natural: the same wish twice is one job. `payload` is JSON.
+
+    `told_at`: what led to the wish was told then, so whatever was read since has seen it, and nothing is read again.
+    """
 
     account_id: AccountId
     kind: JobKind
@@ -47,6 +51,7 @@ class Wish:
     payload: Mapping[str, Any]
     cause: Envelope
     due_in_seconds: float = 0.0
+    told_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

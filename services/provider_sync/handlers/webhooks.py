@@ -41,7 +41,8 @@ async def apply_webhooks(
     fulfilled; the bytes are kept by the door. What lacks the proof that its endpoint requires is withheld.
 
     What is told again for a replay of its delivery is read again only if it was done; if it was not, that very event is made
-    due again in its place, so that nothing of one delivery is left dead behind another.
+    due again in its place, so that nothing of one delivery is left dead behind another. Nobody posted it now: it is not
+    counted, and a read-back that was done since it came is not asked for again.
 
     Raises:
         TenantMismatch: the account is none of this org's, or the payload names another workspace than the account's.
@@ -58,6 +59,7 @@ async def apply_webhooks(
     wishes: list[Wish] = []
     unknown: dict[tuple[AccountId, str], Count] = {}
     heard: list[Heard] = []
+    posted: list[Told] = []
     for event in events:
         account = _account(accounts, event)
         verdict, refused = await judge(event)
@@ -66,22 +68,25 @@ async def apply_webhooks(
             if event.envelope.replay_id is None:
                 heard.append(Heard(event.endpoint_id, None, None, verdict, event.source_listed))
             continue
+        is_replayed = event.envelope.replay_id is not None
         provider = providers[account.provider]
         reading = provider.webhooks.read_webhook(event.body)
         workspaces.check(account, reading)
         told.append(Told(account, reading, Source.WEBHOOK, event.envelope))
         asked = [_wish(account, provider, wish, event) for wish in reading.read_backs]
         wishes += [wish for wish in asked if wish is not None]
+        if is_replayed:
+            continue
+        posted.append(told[-1])
         if not reading.recognized or None in asked:
             at = event.received_at
             unknown.setdefault((account.id, reading.event_type), Count(0, at, at)).add(at)
-        if event.envelope.replay_id is not None:
-            continue  # nobody posted it now
         token_id = event.token_id or event.endpoint_id  # the first has the endpoint's id
         heard.append(Heard(event.endpoint_id, token_id, event.envelope.time, verdict, event.source_listed))
     await record(told, work)
-    await JobRepository(work.session).ask_again(wishes)
-    await CampaignWebhooks(work.session).note(_campaigns(told))
+    # Of one key the last counts: one that was posted now.
+    await JobRepository(work.session).ask_again(sorted(wishes, key=lambda wish: wish.told_at is None))
+    await CampaignWebhooks(work.session).note(_campaigns(posted))
     if unknown:
         await UnknownWebhookRepository(work.session).add(unknown)
     # Last: all webhooks of an account meet in this row, and hold it until they commit.
@@ -136,4 +141,5 @@ def _wish(account: Account, provider: Provider, wish: ReadBack, event: WebhookRe
         key=f"read_back:{account.id}:{campaign}:{lead_key or ''}",
         payload={"campaign_external_id": campaign, "lead_key": lead_key, "reason": wish.reason},
         cause=event.envelope,
+        told_at=None if event.envelope.replay_id is None else event.received_at,
     )

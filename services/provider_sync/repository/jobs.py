@@ -50,8 +50,10 @@ class JobRepository:
             f"""
             INSERT INTO sync_jobs AS known (org_id, id, account_id, kind, key, payload, cause, due_at)
             SELECT $1, r.id, r.account_id, r.kind, r.key, r.payload::jsonb, r.cause, now() + r.due_in * interval '1 second'
-            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::float8[])
-              AS r (id, account_id, kind, key, payload, cause, due_in)
+            FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::float8[], $9::timestamptz[])
+              AS r (id, account_id, kind, key, payload, cause, due_in, told_at)
+            WHERE r.told_at IS NULL OR NOT EXISTS (SELECT FROM sync_jobs s WHERE s.org_id = $1 AND s.key = r.key
+              AND (s.state = 'due' OR s.state = 'done' AND s.changed_at > r.told_at))
             ON CONFLICT (org_id, key) {on_conflict}
             """,  # noqa: S608 - one of the texts above
             self._session.org_id,
@@ -62,6 +64,7 @@ class JobRepository:
             [orjson.dumps(wish.payload).decode() for wish in ordered],
             [wish.cause.raw for wish in ordered],
             [wish.due_in_seconds for wish in ordered],
+            [wish.told_at for wish in ordered],
         )
 
     async def take(self, lease_seconds: float) -> Job | None:

@@ -276,6 +276,30 @@ async def test_a_payload_without_time_states_nothing_and_asks_once(database, sta
     assert all(not rows for rows in (await rows_of(database("provider_sync"), stage.org_id)).values())
 
 
+async def test_what_was_read_back_and_counted_once_is_not_again_for_a_replay(database, stage, deliver):
+    timeless, unknown = stage.webhook(payload("campaign_status_changed")), stage.webhook(payload("unknown_type"))
+    later = stage.webhook(payload("manual_step_reached"))
+    await deliver([timeless, unknown])
+
+    async def jobs():
+        async with database("provider_sync").tenant_transaction(stage.org_id) as session:
+            rows = await session.fetch("SELECT state, wanted FROM sync_jobs ORDER BY key")
+            return [tuple(row) for row in rows], await session.fetchval("SELECT sum(count) FROM unknown_webhooks")
+
+    await deliver([again(timeless), again(unknown)])
+    assert await jobs() == ([("due", 1)], 1)
+    async with database("provider_sync").tenant_transaction(stage.org_id) as session:
+        await session.execute("UPDATE sync_jobs SET state = 'done', changed_at = now()")
+    await deliver([again(timeless), again(unknown)])
+    assert await jobs() == ([("done", 1)], 1)
+    await deliver([again(later)])  # of what nobody has read back since it came, that is still wished for
+    assert (await jobs())[0] == [("done", 1), ("due", 1)]
+    async with database("provider_sync").tenant_transaction(stage.org_id) as session:
+        await session.execute("UPDATE sync_jobs SET state = 'done', changed_at = now() - interval '1 hour'")
+    await deliver([again(timeless)])
+    assert sorted((await jobs())[0]) == [("done", 1), ("due", 2)]
+
+
 async def test_when_an_account_was_heard_of_and_that_proves_its_registration(database, units, make_org, deliver):
     stage = await set_stage(units("provider_sync"), make_org(), endpoint_status="unknown")
     first, second = stage.webhook(payload("email_sent")), stage.webhook(payload("email_open"))
