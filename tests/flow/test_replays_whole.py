@@ -123,7 +123,7 @@ async def rows_of(house: House, service: str, org: OrgId) -> dict[str, dict[byte
 
 def differences(before: Any, after: Any) -> dict[tuple[str, bytes], tuple[str, tuple[str, ...]]]:
     """(table, key) -> what became of the row, and which of its fields are others."""
-    found = {}
+    found: dict[tuple[str, bytes], tuple[str, tuple[str, ...]]] = {}
     for table in after:
         for key, row in after[table].items():
             was = before[table].get(key)
