@@ -59,7 +59,7 @@ class Eyes:
 
     def ids(self) -> set[str]:
         """Every id in what was seen, bare."""
-        return {found.replace("-", "") for one in self.seen for found in _ID.findall(one)}
+        return {found for one in self.seen for found in ids_in(one)}
 
     def impersonal(self) -> list[str]:
         """What was seen, comparable with another run."""
@@ -84,3 +84,8 @@ class Eyes:
         if place < 0 or at > self._steps[place][1]:
             return ELSEWHEN
         return f"<step {place}>"
+
+
+def ids_in(text: str) -> set[str]:
+    """Bare: without hyphens."""
+    return {found.replace("-", "") for found in _ID.findall(text)}
