@@ -32,7 +32,9 @@ from libs.messaging.work import UnitOfWork, Units
 from libs.observability.logs import get_logger
 from libs.observability.reasons import reason_of
 
-STEP_SECONDS = 0.2
+# So that letters come in a trickle: what is released at once is handled in one transaction, and live work that needs the
+# rows it holds waits for the whole of it.
+STEP_SECONDS = 0.1
 POLL_SECONDS = 1.0
 _BLOCKS_AT_ONCE = 4  # of an account; what is in later ones comes with the next step
 
@@ -162,6 +164,7 @@ class Replays:
 
 class _Step:
     def __init__(self, work: UnitOfWork, plan_id: UUID, row: asyncpg.Record, id_prefix: str) -> None:
+        self.released_to: set[str] = set()  # consumers that have something to do now
         self._work = work
         self._plan_id = plan_id
         self._id = public_id(id_prefix, plan_id)
@@ -312,6 +315,7 @@ class _Step:
                 self._skipped += 1  # somebody settled it since it was frozen
                 continue
             event_id = EventId(row["event_id"])
+            self.released_to.add(row["consumer"])
             entered = "discarded" if self._is_discard else "due"
             self._work.changes.add(self._work.org_id, row["consumer"], row["type"], event_id, row["was"], -1)
             self._work.changes.add(self._work.org_id, row["consumer"], row["type"], event_id, entered)

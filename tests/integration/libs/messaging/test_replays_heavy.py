@@ -1,4 +1,8 @@
-"""Many letters: a plan over a million, and 100,000 done again under live work by a process that is killed twice."""
+"""Many letters: a plan over a million, and 100,000 done again under live work by a process that is killed twice.
+
+How fast that goes says something on a machine that does nothing else; there, and with `REPLAY_IDLE=1`, it is held to what is
+promised. docs/operations.md has the command.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,9 @@ from libs.messaging.replays import Letters
 from libs.messaging.work import Units
 from tests.integration.libs.messaging.replaying_process import QUEUE, processor
 
-LETTERS, RATE = int(os.environ.get("REPLAY_LETTERS", "100000")), float(os.environ.get("REPLAY_RATE", "500"))
+LETTERS, RATE = int(os.environ.get("REPLAY_LETTERS", "100000")), float(os.environ.get("REPLAY_RATE", "250"))
+KILLS = int(os.environ.get("REPLAY_KILLS", "2"))
+IS_IDLE = os.environ.get("REPLAY_IDLE") == "1"
 
 
 def told(org_id: OrgId, name: str) -> Any:
@@ -80,7 +86,7 @@ async def test_100000_letters_are_done_once_though_the_process_is_killed_twice(m
 
     environment = os.environ | {"MIGRATED": json.dumps(asdict(migrated))}
     busy: list[float] = []
-    kills, started = [0.25, 0.6], time.monotonic()
+    kills, started = [0.25, 0.6][:KILLS], time.monotonic()
     samples: list[tuple[float, int]] = []
     process = None
     while (found := await known())["state"] == "running":
@@ -105,11 +111,18 @@ async def test_100000_letters_are_done_once_though_the_process_is_killed_twice(m
     seconds = time.monotonic() - started
     rates = _rates(samples)
     p95 = [statistics.quantiles(one, n=20)[-1] * 1000 for one in (idle, busy)]
-    sys.stderr.write(
-        f"\n{LETTERS} letters in {seconds:.0f} s, two kills; rate set {RATE:g}, held while unhindered "
-        f"{min(rates):.0f} to {max(rates):.0f} (median {statistics.median(rates):.0f}); live p95 {p95[0]:.1f} ms idle, "
-        f"{p95[1]:.1f} ms during\n"
-    )
+    held = statistics.median(rates)
+    table = [
+        ("letters", f"{LETTERS} in {seconds:.0f} s, the process killed {KILLS} times"),
+        ("rate set", f"{RATE:g} a second"),
+        ("rate held", f"{held:.0f} ({held / RATE:.1%}); {min(rates):.0f} to {max(rates):.0f} in {len(rates)} stretches of 20 s"),
+        ("live p95", f"{p95[0]:.1f} ms before, {p95[1]:.1f} ms during ({p95[1] / p95[0]:.2f} times)"),
+        ("load", " ".join(f"{one:.1f}" for one in os.getloadavg())),
+    ]  # fmt: skip
+    sys.stderr.write("\n" + "".join(f"{name:<10} {value}\n" for name, value in table))
+    if IS_IDLE:
+        assert p95[1] <= 2 * p95[0]
+        assert abs(held / RATE - 1) <= 0.05
     assert not kills
     assert (found["state"], found["done"], found["failed"], found["skipped"]) == ("completed", LETTERS, 0, 0)
     times = Counter(
