@@ -121,7 +121,8 @@ class Changes(Caller):
         *,
         idempotency_key: str | None = None,
     ) -> Json:
-        """1,000 at most; each by `email`, on LinkedIn by `profile_url`. `result` counts `added`, `known` and `refused`."""
+        """1,000 at most; each by `email`, on LinkedIn by `profile_url`. `result` counts `added`, `known` and `refused`, and
+        names who was `not_added` and why; who is `undecided` there is still looked for."""
         body = {"leads": [dict(lead) for lead in leads]}
         return await self._ask("POST", f"/{channel}/campaigns/{campaign_id}/leads", body, idempotency_key)
 

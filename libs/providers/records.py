@@ -157,16 +157,35 @@ class NamedLead:
     profile_url: str | None = None
 
 
+class Addition(StrEnum):
+    """What became of a lead who was to be added."""
+
+    ADDED = "added"
+    KNOWN = "known"  # was in the campaign before, and is
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class LeadAddition:
+    """`key` is our natural one; `reason` is of who was refused, in the provider's words."""
+
+    key: str
+    outcome: Addition
+    reason: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeadsAdded:
-    """What became of a batch, in counts, as providers say no more. `refused` is by the provider's reason.
+    """What became of a batch, in counts, as most providers say no more. `refused` is by the provider's reason.
 
-    The three need not add up to the batch: where it matters, look with CampaignLeads.find_campaign_lead.
+    The three need not add up to the batch. `leads` are those of whom the provider said what became of them: all, some or
+    nobody; what became of the others tells Leads.list_campaigns_of_lead.
     """
 
     added: int
     known: int = 0  # were in the campaign before, and are
     refused: Mapping[str, int] = field(default_factory=dict)
+    leads: tuple[LeadAddition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

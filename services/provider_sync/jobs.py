@@ -40,6 +40,7 @@ from services.provider_sync.domain.jobs import OF_CAMPAIGNS, Job, JobKind, Super
 from services.provider_sync.handlers import (
     account_changes,
     account_tests,
+    additions,
     asked_jobs,
     campaign_snapshots,
     pulls,
@@ -127,6 +128,7 @@ class SyncWorker(FairWorker[Job]):
             JobKind.END_TOKEN: self._end_token,
             JobKind.TEST_ACCOUNT: self._test,
             JobKind.VERIFY_WEBHOOK: self._verify,
+            JobKind.LOOK_FOR_LEADS: self._look_for_leads,
             **dict.fromkeys(OF_CAMPAIGNS, self._ask_of_campaign),
         }
         if job.kind in others:
@@ -267,6 +269,20 @@ class SyncWorker(FairWorker[Job]):
             snapshot = await campaign_snapshots.read(job, client, self._providers[account.provider])
         await self._keep(org_id, job, partial(campaign_snapshots.keep, job, snapshot))
 
+    async def _look_for_leads(self, org_id: OrgId, job: Job) -> None:
+        """Some of them; with those who are left the job goes on."""
+        async with self._units.begin(org_id) as work:
+            account, client = await self._client(job, work)
+            addresses = await additions.undecided(job, account, work)
+        provider = self._providers[account.provider]
+        with self._paying(org_id, job, account):
+            await self._check_workspace(org_id, account, client)  # ids of campaigns repeat elsewhere
+            looked = await additions.look(job, client, provider, addresses)
+        async with self._units.begin(org_id) as work:
+            goes_on = await additions.keep(job, account, provider, looked, work)
+            if not await JobRepository(work.session).settle(job, retry_in_seconds=0.0 if goes_on else None):
+                raise Superseded
+
     @contextmanager
     def _paying(self, org_id: OrgId, job: Job, account: Account, *, elsewhere: bool = False) -> Iterator[Spender]:
         """Calls inside the block are paid from the account's budget. `elsewhere`: they go to another server of the
@@ -393,8 +409,8 @@ async def _give_up(job: Job, reason: str, work: UnitOfWork) -> None:
         await rotations.note_removal(job, work, error=reason)
     elif job.kind is JobKind.VERIFY_WEBHOOK:
         await verification.note_failure(job, reason, work)
-    elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT, *OF_CAMPAIGNS):
-        pass  # the door ends it by itself, at the latest; the operation of all others has failed
+    elif job.kind in (JobKind.END_TOKEN, JobKind.TEST_ACCOUNT, JobKind.LOOK_FOR_LEADS, *OF_CAMPAIGNS):
+        pass  # what is asked for says so by its operation, and the door ends a token by itself
     elif job.kind is JobKind.SNAPSHOT:
         snapshots.tell_nothing(job, reason, work)
     else:

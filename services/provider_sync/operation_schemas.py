@@ -263,7 +263,8 @@ class DecisionIn(BaseModel):
 class OperationOut(BaseModel):
     """`state`: `pending`; `running`; `unknown`: its answer was lost, and it is looked for, or (`needs_decision`) only a
     person can tell; `succeeded`; `failed`; `cancelled`. `done` of `total` calls are made. `error` says why it failed, or
-    what it waits for. `result` is what the provider answered: ids of what was made, counts of leads."""
+    what it waits for. `result` is what the provider answered: ids of what was made, counts of leads, and each
+    lead that was `not_added` (`refused` with the provider's `reason`, or `undecided` while it is looked for)."""
 
     id: str
     account_id: str

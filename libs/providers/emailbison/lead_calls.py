@@ -24,7 +24,7 @@ from libs.providers.emailbison.transport import (
 )
 from libs.providers.emailbison.webhooks import INTERESTED
 from libs.providers.fields import Fields, read_address
-from libs.providers.records import CampaignLead, LeadRef, LeadsAdded, NewLead, Page
+from libs.providers.records import Addition, CampaignLead, LeadAddition, LeadRef, LeadsAdded, NewLead, Page
 from libs.providers.sightings import LeadSighting
 
 LARGEST_BATCH = 100  # 500 are taken; an attachment of 1,000 was seen to last two minutes, longer than a call may here
@@ -80,7 +80,7 @@ class LeadCalls(EmailBisonApi):
             raise Invalid(f"{len(leads)} leads at once; {LARGEST_BATCH} are sent to EmailBison")
         wanted = {people.address_of(one): one for one in leads}
         await self._make_variables({name for one in leads for name in people.variables_of(one)})
-        refused: Counter[str] = Counter()
+        refused: dict[str, str] = {}  # why, by address
         found: dict[str, Fields] = {}
         made = await self._made([people.to_write(one) for one in wanted.values()])
         for address in wanted:
@@ -89,7 +89,7 @@ class LeadCalls(EmailBisonApi):
                 known = await self._lead(address)
                 row = known[0] if known is not None else None
             if row is None:
-                refused["was not taken as a lead"] += 1
+                refused[address] = "was not taken as a lead"
             else:
                 found[address] = row
         there = {a for a, row in found.items() if people.enrolment_in(row, campaign_external_id) is not None}
@@ -100,15 +100,26 @@ class LeadCalls(EmailBisonApi):
         except ProviderRefused as refusal:
             if _NOBODY_ADDED not in str(refusal):
                 raise
-            asked = len(rest)
+            asked = rest
             looked = {a: known[0] for a in rest if (known := await self._lead(a)) is not None}
             rest = _attachable(looked, campaign_external_id, refused, also=("never_contacted",))
-            if len(rest) < asked:
+            refused |= dict.fromkeys(asked.keys() - looked.keys(), "was not taken as a lead")
+            if len(rest) < len(asked):
                 await self._attach(campaign_external_id, rest)
             else:
-                refused["is in another sequence, or bounced or unsubscribed"] += asked
+                refused |= dict.fromkeys(rest, "is in another sequence, or bounced or unsubscribed")
                 rest = {}
-        return LeadsAdded(added=len(rest), known=len(there), refused=dict(refused))
+        return LeadsAdded(
+            added=len(rest),
+            known=len(there),
+            refused=dict(Counter(refused[address] for address in wanted if address in refused)),
+            leads=tuple(
+                LeadAddition(keys.lead(address), outcome, refused.get(address))
+                for outcome, those in ((Addition.ADDED, rest), (Addition.KNOWN, there), (Addition.REFUSED, refused))
+                for address in wanted
+                if address in those
+            ),
+        )
 
     async def stop_lead(self, campaign_external_id: str, lead: LeadRef) -> None:
         """Ends the sequence. The provider says yes also for a stranger to the campaign, so the lead is looked at first."""
@@ -233,9 +244,9 @@ class LeadCalls(EmailBisonApi):
 
 
 def _attachable(
-    rows: Mapping[str, Fields], campaign: str, refused: Counter[str], *, also: tuple[str, ...] = ()
+    rows: Mapping[str, Fields], campaign: str, refused: dict[str, str], *, also: tuple[str, ...] = ()
 ) -> dict[str, Fields]:
-    """Who is not kept out; of the others the reason is counted."""
+    """Who is not kept out; of the others the reason is noted."""
     why = {address: people.why_not_attached(row, campaign, also=also) for address, row in rows.items()}
-    refused.update(reason for reason in why.values() if reason is not None)
+    refused |= {address: reason for address, reason in why.items() if reason is not None}
     return {address: row for address, row in rows.items() if why[address] is None}

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from libs.errors import ContractViolated, Unsupported
 from libs.providers.fields import Fields, JsonObject
-from libs.providers.records import LeadsAdded, LeadState, NamedLead, NewLead
+from libs.providers.records import Addition, LeadAddition, LeadsAdded, LeadState, NamedLead, NewLead
 from libs.providers.sightings import LeadSighting
 from libs.providers.smartlead import keys
 from libs.providers.smartlead.transport import count
@@ -29,6 +29,8 @@ REFUSALS = {
     "lead_import_stopped_count": "import stopped",
     "bounce_count": "bounced before",
 }
+# The lists that name who was not added, at times in place of a counter.
+_NAMED = {"invalid_emails": "invalid_email_count", "unsubscribed_leads": "unsubscribed_leads"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,4 +107,11 @@ def read_added(answer: Fields) -> LeadsAdded:
         added=count(answer, "upload_count"),
         known=count(answer, "already_added_to_campaign"),
         refused={why: number for why, number in refused.items() if number},
+        leads=tuple(
+            LeadAddition(keys.lead(address.strip().lower()), Addition.REFUSED, REFUSALS[counter])
+            for name, counter in _NAMED.items()
+            if isinstance(named := answer.raw.get(name), list)
+            for address in named
+            if isinstance(address, str)
+        ),
     )

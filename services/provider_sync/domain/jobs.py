@@ -28,6 +28,7 @@ class JobKind(StrEnum):
     READ_FIGURES = "read_figures"
     READ_SEQUENCE = "read_sequence"
     VERIFY_WEBHOOK = "verify_webhook"
+    LOOK_FOR_LEADS = "look_for_leads"
 
     @property
     def is_live(self) -> bool:

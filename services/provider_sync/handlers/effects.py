@@ -12,13 +12,16 @@ from libs.contracts.envelope import Envelope
 from libs.contracts.events import OperationChangedV1
 from libs.ids import CompanyId, entity_id, public_id
 from libs.messaging.work import UnitOfWork
+from libs.providers import arguments
 from libs.providers.capabilities import CampaignPulls, Inbox, Pulls
 from libs.providers.registry import Provider
+from services.provider_sync.domain import additions
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import JobKind, Wish
 from services.provider_sync.domain.kinds import CAMPAIGN, MESSAGE
 from services.provider_sync.domain.operations import Effect, EffectState, Outcome
 from services.provider_sync.domain.statements import Told
+from services.provider_sync.handlers.additions import wish_to_look
 from services.provider_sync.handlers.facts import record
 from services.provider_sync.handlers.outcomes import FOLLOWS, as_of, proven
 from services.provider_sync.repository.effects import EffectRepository
@@ -60,8 +63,12 @@ async def settle(
     operation = await operations.lock(effect.operation_id)
     if operation is None or not await EffectRepository(work.session).settle(effect, outcome):
         return False
-    if outcome.state is EffectState.DONE and account is not None:
-        result = _result(effect, outcome.result, account, operation["result"])
+    result: dict[str, object] = {}
+    if outcome.state in (EffectState.DONE, EffectState.REFUSED) and account is not None and provider is not None:
+        if outcome.state is EffectState.DONE:
+            result = _result(effect, outcome.result, account, operation["result"])
+        if effect.kind == "add_leads":
+            result["not_added"] = [*operation["result"].get("not_added", []), *_not_added(effect, outcome, provider)]
         if result:
             await operations.add_result(effect.operation_id, result)
     cause = await tell_if_changed(effect.operation_id, work)
@@ -80,6 +87,14 @@ def tell(row: asyncpg.Record, work: UnitOfWork) -> Envelope:
     same = "account_id revision kind target state needs_decision done total error_code created_at changed_at"
     event = OperationChangedV1.model_validate({"operation_id": row["id"], **{name: row[name] for name in same.split()}})
     return work.publish(event, company_id=CompanyId(row["company_id"]))
+
+
+def _not_added(effect: Effect, outcome: Outcome, provider: Provider) -> list[dict[str, str]]:
+    leads, channel = arguments.from_json("add_leads", effect.arguments)["leads"], provider.channel.value
+    named = {provider.name_lead(lead).key: getattr(lead, additions.naming(channel)) for lead in leads}
+    if outcome.state is EffectState.REFUSED:
+        return [additions.entry(channel, one, additions.REFUSED, outcome.error or "refused") for one in named.values()]
+    return additions.not_added(named, channel, outcome.result)
 
 
 def _result(effect: Effect, answer: Any, account: Account, before: Mapping[str, Any]) -> dict[str, object]:
@@ -107,7 +122,11 @@ async def _follow(
     told = proven(effect, outcome, account, provider, as_of(outcome.answered_at, now()))
     await record([Told(account, reading, source, cause) for reading, source in told], work)
     if cause is not None:
-        wishes = (_look_again(effect, outcome.result, account, provider, cause), _read_sequence(effect, account, cause))
+        wishes = [_look_again(effect, outcome.result, account, provider, cause), _read_sequence(effect, account, cause)]
+        if effect.kind == "add_leads" and any(
+            one["outcome"] == additions.UNDECIDED for one in _not_added(effect, outcome, provider)
+        ):
+            wishes.append(wish_to_look(effect, account, provider, cause))
         await JobRepository(work.session).ask_again([wish for wish in wishes if wish is not None])
 
 

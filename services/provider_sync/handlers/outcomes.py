@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from libs.providers import arguments
-from libs.providers.records import Answer, CampaignChanges, ConversationRef, EmailStep, LeadRef, NewLead
+from libs.providers.records import Addition, Answer, CampaignChanges, ConversationRef, EmailStep, LeadRef, NewLead
 from libs.providers.registry import Provider
 from libs.providers.sightings import (
     CampaignSighting,
@@ -27,6 +27,7 @@ from libs.providers.sightings import (
     Source,
 )
 from services.provider_sync.domain.accounts import Account
+from services.provider_sync.domain.additions import decided
 from services.provider_sync.domain.operations import Effect, Outcome
 
 _OLDER_THAN_ALL = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,15 +111,30 @@ def _moved(campaign: str, lead: LeadRef, state: LeadState, channel: Channel, at:
 def _added(
     campaign: str, leads: Sequence[NewLead], answer: Any, provider: Provider, channel: Channel, at: datetime
 ) -> list[tuple[Reading, Source]]:
-    """Providers answer counts: where some were refused nobody says who, so nothing is known before they are listed."""
-    if any(answer["refused"].values()) or answer["added"] + answer["known"] != len(leads):
-        return []
-    # Who was in before may be anywhere by now.
-    state = None if answer["known"] else LeadState.WAITING
-    there, wished = [], []
-    for lead in leads:
+    """Those of whom it is clear that they are in the campaign; of the others nothing is known before they are looked for."""
+    clear = decided([provider.name_lead(lead).key for lead in leads], answer)
+    states = {Addition.ADDED: LeadState.WAITING, Addition.KNOWN: None}  # who was in before may be anywhere by now
+    there = [(lead, clear.get(provider.name_lead(lead).key)) for lead in leads]
+    return enrolled(campaign, [(lead, states[one]) for lead, one in there if one in states], provider, channel, at)
+
+
+def enrolled(
+    campaign: str,
+    leads: Sequence[tuple[NewLead, LeadState | None]],
+    provider: Provider,
+    channel: Channel,
+    at: datetime,
+) -> list[tuple[Reading, Source]]:
+    """What is known of leads who are in the campaign since somebody asked for it, and how far each is there, if known."""
+    there, wished, enrolments = [], [], []
+    for lead, state in leads:
         named = provider.name_lead(lead)
         there.append(LeadSighting(key=named.key, seen_at=at, email=named.email, profile_url=named.profile_url))
+        enrolments.append(
+            EnrolmentSighting(
+                campaign_external_id=campaign, lead_key=named.key, seen_at=at, channel=channel, state=state
+            )
+        )
         wished.append(
             LeadSighting(
                 key=named.key,
@@ -133,12 +149,10 @@ def _added(
                 location=lead.location,
             )
         )
-    enrolled = tuple(
-        EnrolmentSighting(campaign_external_id=campaign, lead_key=one.key, seen_at=at, channel=channel, state=state)
-        for one in there
-    )
+    if not there:
+        return []
     return [
-        (Reading(event_type="add_leads", leads=tuple(there), enrolments=enrolled), Source.PULL),
+        (Reading(event_type="add_leads", leads=tuple(there), enrolments=tuple(enrolments)), Source.PULL),
         (Reading(event_type="add_leads", leads=tuple(wished)), Source.INFERRED),
     ]
 

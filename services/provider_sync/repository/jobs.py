@@ -115,13 +115,15 @@ class JobRepository:
         """End this taking: done, failed, or due later. False when the job is in other hands: keep nothing of it.
 
         A wish that came while the job ran makes it due again, for what was read may be older than the wish. The next
-        look at a webhook that was well has begun anew; one more look at a campaign has not: they are numbered.
+        look at a webhook that was well has begun anew, and so has that at further leads; one more look at a campaign has
+        not: they are numbered.
         """
         done = await self._session.execute(
             """
             UPDATE sync_jobs SET changed_at = now(), lease_until = NULL, error = $7::text,
               attempts = CASE WHEN wanted > $4
-                OR (kind = 'verify_webhook' AND $6::float8 IS NOT NULL AND $7::text IS NULL) THEN 0 ELSE attempts END,
+                OR (kind IN ('verify_webhook', 'look_for_leads') AND $6::float8 IS NOT NULL AND $7::text IS NULL) THEN 0
+                ELSE attempts END,
               due_at = CASE WHEN wanted > $4 THEN now() ELSE now() + coalesce($6::float8, 0) * interval '1 second' END,
               state = CASE WHEN wanted > $4 OR $6::float8 IS NOT NULL THEN 'due' WHEN $5 THEN 'failed' ELSE 'done' END
             WHERE org_id = $1 AND id = $2 AND takes = $3 AND state = 'running'

@@ -175,6 +175,7 @@ class Account:
     threads: list[Thread] = field(default_factory=list)
     lists: list[UserList] = field(default_factory=list)
     tags: set[str] = field(default_factory=lambda: {"Interested", "Later", "Port"})
+    unreachable: set[str] = field(default_factory=set)  # profiles whom it cannot add, as `read_profile` spells them
     ids: Iterator[int] = field(default_factory=lambda: iter(range(7_000_000, 9_000_000)))  # of what is made meanwhile
 
     def new_webhook_id(self) -> int:

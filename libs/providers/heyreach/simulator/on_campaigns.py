@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from libs.providers.fields import JsonObject
+from libs.providers.heyreach.profiles import read_profile
 from libs.providers.heyreach.simulator.model import Campaign, Enrolment, Sender
 from libs.providers.heyreach.simulator.on_leads import checked_lead, new_lead, profile
 from libs.providers.heyreach.simulator.payloads import instant
@@ -87,8 +88,11 @@ async def add_leads(call: Call) -> object:
     if len(pairs) > LARGEST_BATCH:
         raise invalid("accountLeadPairs", "field holds too many items")
     checked = [_pair(call, pair) for pair in pairs]
-    added = 0
+    added = failed = 0
     for told, sender in checked:
+        if read_profile(str(told["profileUrl"])) in call.account.unreachable:
+            failed += 1
+            continue
         lead = call.account.lead_at(str(told["profileUrl"])) or new_lead(call, told)
         enrolment = campaign.enrolments.get(lead.id)
         if enrolment is None:
@@ -101,7 +105,11 @@ async def add_leads(call: Call) -> object:
     # One that finished goes on, whatever is asked; one that rests does if it is asked to.
     if checked and (status == "FINISHED" or (status == "PAUSED" and call.body.get("resumePausedCampaign") is True)):
         call.simulator.live.resume(campaign)
-    return {"addedLeadsCount": added, "updatedLeadsCount": len(checked) - added, "failedLeadsCount": 0}
+    return {
+        "addedLeadsCount": added,
+        "updatedLeadsCount": len(checked) - added - failed,
+        "failedLeadsCount": failed,
+    }
 
 
 async def add_leads_v1(call: Call) -> object:

@@ -123,7 +123,8 @@ async def test_a_campaign_is_made_filled_and_run(house, account):
     assert house.calls(STATUS) == 4
     assert [step.delay_days for step in sorted(campaign.steps, key=lambda one: one.number)] == [0, 3]
     added = await house.row(account, wishes[2])
-    assert (added["done"], added["total"], added["result"]) == (3, 3, {"added": 230, "known": 0, "refused": {}})
+    counted = {"added": 230, "known": 0, "refused": {}, "not_added": []}
+    assert (added["done"], added["total"], added["result"]) == (3, 3, counted)
     assert house.calls(LEADS) == 3
     assert campaign.history[-1][1] == "STOPPED"
     assert made(house, "Theirs") == []
@@ -160,8 +161,14 @@ async def test_leads_are_added_once_when_the_answer_is_lost(house, account, faul
     await house.finish(account)
 
     assert (await house.state(account, asked), house.calls(LEADS)) == ("succeeded", 1)
-    assert (await house.row(account, asked))["result"] == {"uncounted": 3}
+    result = (await house.row(account, asked))["result"]
+    assert (result["uncounted"], [one["outcome"] for one in result["not_added"]]) == (3, ["undecided"] * 3)
     assert len(campaign.enrolments) == before + 3
+
+    await house.make_due(account, but="verify_webhook")
+    await house.worker.run_due()
+    assert (await house.row(account, asked))["result"] == {"uncounted": 3, "not_added": []}
+    assert len(await house.rows(account, "enrolments")) == 3
 
 
 async def test_too_many_calls_are_no_charge_and_no_doubt(house, account):

@@ -11,6 +11,7 @@ from libs.errors import Unsupported
 from libs.ids import public_id
 from libs.providers.sightings import Channel, LeadSighting, Reading, Source
 from services.provider_sync.domain.statements import Told
+from services.provider_sync.handlers import additions
 from services.provider_sync.handlers.facts import record
 from services.provider_sync.handlers.outcomes import as_of
 from services.provider_sync.handlers.pulls import wish_for_campaigns
@@ -65,14 +66,83 @@ async def test_who_was_added_is_known_and_waits(opened):
     assert await states(house, account) == {"ada@example.com": "waiting", "ben@example.com": "waiting"}
 
 
-async def test_of_a_batch_that_was_refused_in_part_nobody_is_known(opened):
+async def decided(house, account):
+    """The result of the operation once all looks are done."""
+    for _ in range(5):
+        house.simulator.advance(timedelta(seconds=1))
+        await house.make_due(account, but="verify_webhook")
+        await house.worker.run_due()
+    (row,) = [row for row in await house.rows(account, "operations") if row["kind"] == "add_leads"]
+    return row["result"]
+
+
+async def test_of_a_batch_that_was_only_counted_each_lead_is_looked_for(opened, monkeypatch):
+    monkeypatch.setattr(additions, "AT_ONCE", 2)
     house, account, _ = await opened("smartlead")
     house.simulator.account.blocked[1] = "ben@example.com"
-    result = await add(house, account, {"email": "ada@example.com"}, {"email": "ben@example.com"})
+    house.simulator.account.blocked[2] = "eve@example.com"
+    names = ("ada", "ben", "cem", "dan", "Eve")
+    people = ({"email": f"{name}@example.com", "first_name": name} for name in names)
+    result = await add(house, account, *people)
 
-    assert result["added"] == 1
+    assert (result["added"], result["refused"]) == (3, {"on a block list": 2})
+    assert [one["outcome"] for one in result["not_added"]] == ["undecided"] * 5
     assert await states(house, account) == {}
-    assert await house.rows(account, "leads") == []
+
+    assert (await decided(house, account))["not_added"] == [
+        {"email": "ben@example.com", "outcome": "refused", "reason": "on a block list"},
+        {"email": "Eve@example.com", "outcome": "refused", "reason": "on a block list"},
+    ]
+    assert await states(house, account) == dict.fromkeys(("ada@example.com", "cem@example.com", "dan@example.com"))
+    assert {row["first_name"] for row in await house.rows(account, "leads")} == {"ada", "cem", "dan"}
+
+
+async def test_where_the_provider_names_who_was_refused_nobody_is_looked_for(opened):
+    house, account, _ = await opened("emailbison")
+    await add(house, account, {"email": "ben@example.com"})
+    house.simulator.account.leads["ben@example.com"].status = "bounced"
+    asked = await house.operations.add_leads(
+        house.asking(account), "email", house.campaign(account, 1),
+        LeadsIn.model_validate({"leads": [{"email": "Ada@example.com"}, {"email": "Ben@example.com"}]}),
+    )  # fmt: skip
+    await house.effects.run_due()
+
+    result = (await house.row(account, asked))["result"]
+    assert result["not_added"] == [{"email": "Ben@example.com", "outcome": "refused", "reason": "has bounced"}]
+    assert (await states(house, account))["ada@example.com"] == "waiting"
+    assert "look_for_leads" not in {job["kind"] for job in await house.jobs(account)}
+
+
+async def test_a_lead_on_linkedin_is_looked_for_too(opened):
+    house, account, _ = await opened("heyreach")
+    house.simulator.account.unreachable.add("in/ben-example")
+    people = [{"profile_url": f"https://linkedin.com/in/{name}-example/"} for name in ("ada", "ben")]
+    asked = await house.operations.add_leads(
+        house.asking(account), "linkedin", house.campaign(account), LeadsIn.model_validate({"leads": people})
+    )
+    await house.effects.run_due()
+    assert [one["outcome"] for one in (await house.row(account, asked))["result"]["not_added"]] == ["undecided"] * 2
+
+    (ben,) = (await decided(house, account))["not_added"]
+    assert (ben["profile_url"], ben["outcome"]) == (people[1]["profile_url"], "refused")
+    assert [row["profile_url"] for row in await house.rows(account, "leads")] == [
+        "https://www.linkedin.com/in/ada-example"
+    ]
+
+
+async def test_a_batch_that_is_refused_as_a_whole_says_so_of_each(opened):
+    house, account, _ = await opened("smartlead")
+    campaign = house.campaign(account)
+    house.simulator.account.campaigns[:] = house.simulator.account.campaigns[1:]
+    asked = await house.operations.add_leads(
+        house.asking(account), "email", campaign, LeadsIn.model_validate({"leads": [{"email": "ada@example.com"}]})
+    )
+    await house.effects.run_due()
+
+    row = await house.row(account, asked)
+    (ada,) = row["result"]["not_added"]
+    assert (row["state"], ada["email"], ada["outcome"]) == ("failed", "ada@example.com", "refused")
+    assert ada["reason"] == row["error"]
 
 
 async def test_who_was_in_before_may_be_anywhere_and_keeps_what_is_known_of_them(opened):

@@ -8,7 +8,7 @@ import pytest
 
 from libs.errors import ContractViolated, Invalid, ProviderUnavailable, Unsupported
 from libs.providers.calls import NotThere
-from libs.providers.records import CampaignLead, LeadRef, LeadsAdded, LeadState, NewLead
+from libs.providers.records import Addition, CampaignLead, LeadAddition, LeadRef, LeadsAdded, LeadState, NewLead
 from libs.providers.simulation import FaultKind
 from libs.providers.smartlead import keys, lead_calls
 from libs.providers.smartlead.lead_calls import LARGEST_BATCH, ROSTER_PAGE
@@ -76,6 +76,10 @@ async def test_a_batch_is_counted_by_what_became_of_it(stage: Stage) -> None:
             "no valid address": 1,
             "unsubscribed": 1,
         },
+        leads=(
+            LeadAddition("email:nobody", Addition.REFUSED, "no valid address"),
+            LeadAddition("email:gone@north.example.com", Addition.REFUSED, "unsubscribed"),
+        ),
     )
     lead = stage.enrolment("new@north.example.com", campaign).lead
     assert (lead.first_name, lead.custom_fields) == ("Ines", {"title": "COO", "opener": "Berths"})
