@@ -86,7 +86,11 @@ class GroupQuery:
 _TOLD = f"""
     SELECT g.id, g.fingerprint, g.consumer, g.event_type, g.error_class, g.reason, g.frames::text AS frames, g.provider,
       g.status, g.revision, g.notes::text AS notes, g.failures, g.first_seen, g.last_seen, g.reopened_at, g.first_build,
-      g.last_build, n.letters, n.dead, n.parked, n.accounts, n.campaigns, n.subjects, n.last_hour
+      g.last_build,
+      -- What failed again since is not mended, whatever one letter showed.
+      CASE WHEN g.probe = 'passes' AND g.last_seen < g.probed_at THEN g.probed_build END AS fixed_by_build,
+      CASE WHEN g.probe = 'passes' AND g.last_seen < g.probed_at THEN g.probed_at END AS fixed_since,
+      n.letters, n.dead, n.parked, n.accounts, n.campaigns, n.subjects, n.last_hour
     FROM failure_groups g CROSS JOIN LATERAL (
       SELECT count(*) AS letters, count(*) FILTER (WHERE state = 'dead') AS dead,
         count(*) FILTER (WHERE state = 'parked') AS parked, count(DISTINCT account_id) AS accounts,

@@ -28,6 +28,7 @@ from libs.messaging import ledger
 from libs.messaging.due import run_due
 from libs.messaging.erasure import Eraser
 from libs.messaging.in_process import InProcessTransport
+from libs.messaging.probing import Probes
 from libs.messaging.processor import Processor
 from libs.messaging.rabbit import RabbitTransport
 from libs.messaging.relay import Relay
@@ -172,6 +173,7 @@ class _Host:
             self._loops.append((f"{process} dead letters", lambda: transport.drain(database, processors)))
         replays = Replays(database, process, processors, effect_tables=service.effect_tables)
         self._loops.append((f"{process} replays", replays.run))
+        self._loops.append((f"{process} probes", Probes(database, processors).run))
         seconds = part.settings.ledger_fold_seconds
         self._loops.append((f"{process} ledger", lambda: _fold(database, process, seconds)))
         keep_days = {"inbox": part.settings.inbox_days, **service.keep_days}

@@ -55,7 +55,8 @@ class GroupOut(BaseModel):
     """What failed for one cause. `letters` (of which `dead` and `parked`) wait for a person now; `failures` counts every time.
 
     `accounts`, `campaigns` and `subjects` are how many different ones the letters are about, as far as they say so; they and
-    the letters are counted up to a bound: `counted_to_the_end` is false when there may be more.
+    the letters are counted up to a bound: `counted_to_the_end` is false when there may be more. `fixed_by_build`: a build newer
+    than those that failed tried one of the letters, which would pass (`fixed_since`); null when none did, or it failed since.
     """
 
     id: str
@@ -84,6 +85,8 @@ class GroupOut(BaseModel):
     reopened_at: Time | None
     first_build: str
     last_build: str
+    fixed_by_build: str | None
+    fixed_since: Time | None
 
 
 class GroupDetailOut(GroupOut):

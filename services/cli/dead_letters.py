@@ -128,11 +128,14 @@ def list_groups(
     if as_json:
         show({"data": found})
         return
-    table = Table("id", "status", "letters", "accounts", "campaigns", "last hour", "cause", "advice", "last seen")
+    table = Table(
+        "id", "status", "letters", "accounts", "campaigns", "last hour", "cause", "advice", "last seen", "fixed by"
+    )
     for one in found:
         cells = (
             one["id"], one["status"], str(one["letters"]), str(one["accounts"]), str(one["campaigns"]),
             str(one["failed_last_hour"]), f"{one['error_class']}: {one['reason']}", one["advice"]["action"], one["last_seen"],
+            one["fixed_by_build"] or "",
         )  # fmt: skip
         table.add_row(*(escape(cell) for cell in cells))
     Console().print(table)
