@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from libs.messaging import probing
+from libs.messaging.dry_run import DryRunBusy
 from libs.messaging.groups import GroupQuery, Groups
 from libs.messaging.probing import Probes
 from libs.observability.build import build_id
@@ -96,7 +97,7 @@ async def test_a_group_that_was_claimed_and_left_is_tried_later(bench, make_org,
     await bench.bury(org, "a/1")
 
     async def killed(*_: Any, **__: Any) -> Any:
-        raise probing.DryRunBusy("live work is in the way")
+        raise DryRunBusy("live work is in the way")
 
     with monkeypatch.context() as dying:
         dying.setattr(probing, "dry_run", killed)
