@@ -10,7 +10,7 @@ S ?=
 QUICK ?=
 ARGS ?=
 QUICK ?=
-.PHONY: help setup demo up down test test-all mutants matrix faults check format contracts migrate run setup-debian locks ready ready-demo
+.PHONY: help setup demo up down test test-all mutants matrix faults crash-grid simulate-cores check format contracts migrate run setup-debian locks ready ready-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,12 @@ matrix: ready  ## everybody asks every service for everybody's objects: tests/se
 
 faults: ready  ## breaks the broker, the database, the network and the processes, and counts what came of it; QUICK=1: some rows; ARGS="--only F1"
 	@$(VENV)/python -m tests.faults $(if $(QUICK),--quick) $(ARGS)
+
+crash-grid: ready  ## crashes processes at every named place, in every way, on both transports; half an hour; ARGS="--only relay."
+	@$(VENV)/python -m tests.crashes $(ARGS)
+
+simulate-cores: ready  ## 10,000 seeded worlds for each pure core; minutes; ARGS="--core slots --seed 17" plays one again
+	@$(VENV)/python -m tests.simulation $(ARGS)
 
 # All four run, so that one look shows all there is to mend.
 check: ready  ## style, types, who imports whom, locks without addresses

@@ -49,7 +49,7 @@ class Ground:
         await prepare.create_database(self.postgres.dsn(), _DATABASE, anew=True)
         self.database = FaultProxy("127.0.0.1", urlsplit(self.dsn).port or 0).start()
         self.broker = FaultProxy("127.0.0.1", self.rabbit.port).start()
-        with _environment(
+        with environment(
             DATABASE_URL=_through(self.dsn, self.database.port),
             AMQP_URL=_through(self.vhost_url, self.broker.port) + f"?heartbeat={HEARTBEAT_SECONDS}",
         ):
@@ -77,7 +77,7 @@ class Ground:
 
 @contextlib.asynccontextmanager
 async def opened(say: Callable[[str], None]) -> AsyncIterator[Ground]:
-    folder = _folder()
+    folder = new_folder()
     ground = Ground(folder, say)
     try:
         await ground.open()
@@ -87,14 +87,14 @@ async def opened(say: Callable[[str], None]) -> AsyncIterator[Ground]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder() -> Path:
+def new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="outrider-faults-", dir="/tmp"))
     folder.chmod(0o711)  # PostgreSQL's user enters it, when we are root
     return folder
 
 
 @contextlib.contextmanager
-def _environment(**values: str) -> Iterator[None]:
+def environment(**values: str) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

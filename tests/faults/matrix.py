@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import acts
+from tests.faults import acts, crash_rows
 from tests.faults.rows import Row
 
 _INTEGRATION = "tests/integration"
@@ -39,22 +39,7 @@ ROWS = (
             f"{_INTEGRATION}/services/provider_sync/test_syncs.py::test_a_job_that_met_a_deadlock_is_done_later",
         ),
     ),
-    Row(
-        id="F14",
-        fault="crash after commit, before publishing",
-        why_not="named crash points are not built; F39 crashes at random",
-    ),
-    Row(
-        id="F15",
-        fault="crash after publishing, before marking",
-        why_not="named crash points are not built; F39 crashes at random",
-    ),
-    Row(
-        id="F16",
-        fault="crash after commit, before ack",
-        why_not="named crash points are not built; F39 crashes at random",
-    ),
-    Row(id="F17", fault="crash before commit", why_not="named crash points are not built; F39 crashes at random"),
+    *crash_rows.ROWS,
     Row(id="F18", fault="two relays, two consumers, two of each", act=acts.two_of_each, posts=300),
     Row(
         id="F19",
