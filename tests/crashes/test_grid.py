@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from libs.crash import KINDS
 from libs.state import CHECKOUT
 from tests.crashes.errands import ERRANDS
@@ -33,6 +35,7 @@ def test_every_place_has_all_its_cells_or_says_why_not() -> None:
         assert len(set(ids)) == len(ids) == len(KINDS) * sum(transport in point.transports for point in POINTS)
 
 
+@pytest.mark.heavy
 def test_a_cell_passes() -> None:
     """In a process of its own, with a house of its own."""
     done = subprocess.run(

@@ -7,14 +7,14 @@ from tests.faults.ground import Ground
 from tests.faults.load import Load, until
 from tests.faults.rows import Break, Row, proven
 
-_CRASHES = 3  # one after the other, each in a process that has just started
 
+def _at(place: str, service: str, *, crashes: int = 3) -> Break:
+    """One after the other, each in a process that has just started."""
 
-def _at(place: str, service: str) -> Break:
     async def act(ground: Ground, load: Load) -> str:
         house, crash = ground.house, Crash(place)
-        for number in range(_CRASHES):
-            await load.reached(0.2 * (number + 1))
+        for number in range(crashes):
+            await load.reached(0.2 * (number + 1), seconds=120)
             house.stop(service)
             house.start(service, env={"CRASH_AT": str(crash)})
 
@@ -23,10 +23,10 @@ def _at(place: str, service: str) -> Break:
 
             await until(crashed, 60, f"{service} passes {place}", every=0.05)
             assert house.exit_code(service) == -9
-        house.start(service)
-        await house.ready(service)
+            house.start(service)
+            await house.ready(service)
         said = (ground.folder / "logs" / f"{service}.log").read_text().count(f"crash_point {crash}")
-        return proven(said == _CRASHES, f"{said} × SIGKILL of {service} at {place}")
+        return proven(said == crashes, f"{said} × SIGKILL of {service} at {place}")
 
     return act
 
@@ -41,8 +41,9 @@ ROWS = (
     Row(
         id="F15",
         fault="crash after publishing, before marking",
-        act=_at("relay.published", "webhook_ingest"),
-        posts=300,
+        act=_at("relay.published", "webhook_ingest", crashes=1),
+        posts=60,
+        quick=True,
     ),
     Row(id="F16", fault="crash after commit, before ack", act=_at("broker.handled", "provider_sync"), posts=300),
     Row(id="F17", fault="crash before commit", act=_at("consumer.handled", "provider_sync"), posts=300),
