@@ -100,6 +100,8 @@ class ServiceSettings(BaseSettings):
     # How long an event's id is remembered after it was handled: what comes again later is not applied but a dead letter.
     # Longer than any provider, broker backlog or retry repeats itself.
     inbox_days: int = Field(30, validation_alias="OUTRIDER_INBOX_DAYS", ge=14)
+    # Whether an org_admin may put the content of a dead letter right by hand (libs.messaging.editing).
+    edit_dead_letters: bool = Field(False, validation_alias="OUTRIDER_EDIT_DEAD_LETTERS")
     # For tests of what comes after a crash: where this process is to fail, and how (libs.crash).
     crash_at: str = Field("", validation_alias="CRASH_AT")
     context_public_keys: str | None = Field(

@@ -218,6 +218,12 @@ class OutriderClient(Changes):
         """With its bytes and every attempt."""
         return await self._get(f"/dead-letters/{letter_id}")
 
+    async def edit_dead_letter(self, letter_id: str, *, sha256: str, reason: str, **content: Any) -> Json:
+        """`data`, or `data_base64` of an event that carries bytes: its whole new content."""
+        return await self._send(
+            "POST", f"/dead-letters/{letter_id}/edits", json={"sha256": sha256, "reason": reason, **content}
+        )
+
     def dead_letter_groups(self, service: str, **filters: Any) -> AsyncIterator[Json]:
         """What failed at one service, by cause; last seen first."""
         return self._walk("/dead-letter-groups", {"service": service, **filters})

@@ -21,14 +21,15 @@ async def get(session: TenantSession, consumer: str, event_id: UUID) -> dict[str
     """
     row = await session.fetchrow(
         "SELECT consumer, event_id, type, subject, state, attempts, error_class, reason, fingerprint, account_id, provider, "
-        "campaign, build, replay_id, first_seen, changed_at, history::text AS history, envelope FROM inbox "
+        "campaign, build, replay_id, first_seen, changed_at, history::text AS history, envelope, original, edits::text AS edits "
+        "FROM inbox "
         "WHERE org_id = $1 AND consumer = $2 AND event_id = $3 AND (error_class IS NOT NULL OR state IN ('dead', 'parked'))",
         session.org_id, consumer, event_id,
     )  # fmt: skip
     if row is None:
         raise NotFound("there is no dead letter with this id")
     told = dict(row)
-    told["history"] = orjson.loads(row["history"])
+    told["history"], told["edits"] = orjson.loads(row["history"]), orjson.loads(row["edits"])
     told["trace_id"] = told["correlation_id"] = None
     if row["envelope"] is not None:
         try:

@@ -123,3 +123,13 @@ def replay_tables_v2() -> None:
         """
     )
     dispatch_table_v1("replay_blocks")
+
+
+def replay_tables_v3() -> None:
+    """A letter whose content was put right by hand keeps the bytes that came, and who changed what."""
+    run(
+        """
+        ALTER TABLE inbox ADD COLUMN original bytea, ADD COLUMN edits jsonb NOT NULL DEFAULT '[]';
+        COMMENT ON COLUMN inbox.original IS 'of a letter that was edited: the envelope as it came';
+        """
+    )

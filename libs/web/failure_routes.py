@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,12 +14,14 @@ from libs.clock import now
 from libs.errors import Forbidden, NotFound
 from libs.ids import parse_public_id, public_id
 from libs.messaging import groups, letters, replays
+from libs.messaging.editing import EditingIsOff, edit
 from libs.messaging.groups import GroupQuery, Groups, group_id
 from libs.messaging.replays import Letters
 from libs.messaging.work import UnitOfWork
 from libs.web.cursors import Cursors, page
 from libs.web.failure_schemas import (
     ApplyIn,
+    EditIn,
     GroupChangeIn,
     GroupDetailOut,
     GroupPage,
@@ -32,8 +35,11 @@ from libs.web.failure_schemas import (
 from libs.web.tenant import InnerHop
 
 
-def failure_routes(hop: InnerHop, cursors: Cursors, source: str) -> APIRouter:
-    """`source` is the process's name, which its ids bear: `fgr_provider-sync_…`, `dlt_provider-sync_webhooks_…`, `rpl_…`."""
+def failure_routes(hop: InnerHop, cursors: Cursors, source: str, *, may_edit: bool = False) -> APIRouter:
+    """`source` is the process's name, which its ids bear: `fgr_provider-sync_…`, `dlt_provider-sync_webhooks_…`, `rpl_…`.
+
+    `may_edit`: this deployment lets people put a letter's content right.
+    """
     router = APIRouter()
     ids = Ids(source)
 
@@ -77,6 +83,18 @@ def failure_routes(hop: InnerHop, cursors: Cursors, source: str) -> APIRouter:
     async def show_letter(letter_id: str, work: UnitOfWork = hop.work("dead_letter_bodies:read")) -> LetterOut:
         _of_all(work)
         consumer, event_id = ids.letter(letter_id)
+        return LetterOut.model_validate(ids.shown_letter(await letters.get(work.session, consumer, event_id), work))
+
+    @router.post("/dead-letters/{letter_id}/edits")
+    async def edit_letter(letter_id: str, body: EditIn, work: UnitOfWork = hop.work("dead_letters:write")) -> LetterOut:
+        _of_all(work)
+        consumer, event_id = ids.letter(letter_id)
+        if not may_edit:
+            raise EditingIsOff
+        await edit(
+            work, consumer, event_id, sha256=body.sha256, data=body.data, binary=body.binary(), reason=body.reason,
+            public_id=letter_id,
+        )  # fmt: skip
         return LetterOut.model_validate(ids.shown_letter(await letters.get(work.session, consumer, event_id), work))
 
     @router.post("/replays", status_code=201)
@@ -205,6 +223,8 @@ class Ids:
             "replay_id": None if replay is None else public_id(f"rpl_{self._source}", replay),
             "size_bytes": len(raw or b""),
             "envelope_base64": None if raw is None else base64.b64encode(raw).decode(),
+            "sha256": None if raw is None else hashlib.sha256(raw).hexdigest(),
+            "original_base64": None if row["original"] is None else base64.b64encode(row["original"]).decode(),
         }
 
     def shown_replay(self, row: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -17,6 +18,7 @@ from pydantic import (
 )
 
 from libs.clock import rfc3339
+from libs.errors import Invalid
 from libs.messaging.pace import Pace
 from libs.web.cursors import MAX_LIMIT
 from libs.web.numbers import WHOLE
@@ -140,8 +142,19 @@ class AttemptOut(BaseModel):
     build: str | None = None
 
 
+class EditOut(BaseModel):
+    at: str
+    by: str
+    reason: str
+    sha256_before: str
+    sha256_after: str
+
+
 class LetterOut(BaseModel):
-    """`envelope_base64`: the event's exact bytes, null once it is done. `trace_id` finds where it came from."""
+    """`envelope_base64`: the event's exact bytes (`sha256` is theirs), null once it is done. `trace_id` finds where it came from.
+
+    `edits`: who put its content right by hand; `original_base64` are the bytes that came, null when nobody did.
+    """
 
     id: str
     service: str
@@ -166,6 +179,40 @@ class LetterOut(BaseModel):
     history: list[AttemptOut]
     size_bytes: int
     envelope_base64: str | None
+    sha256: str | None
+    edits: list[EditOut]
+    original_base64: str | None
+
+
+class EditIn(BaseModel):
+    """The whole new content: `data`, or `data_base64` of an event that carries bytes. `sha256` is that of the letter as read."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"sha256": "5f" * 32, "data": {"name": "Northwind"}, "reason": "the name was cut: ticket 4711"}
+            ]
+        },
+    )
+
+    sha256: Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
+    data: dict[str, Any] | None = None
+    data_base64: Annotated[str, StringConstraints(max_length=2_000_000)] | None = None
+    reason: Reason
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.data is None) == (self.data_base64 is None):
+            raise ValueError("say data or data_base64, and not both")
+        return self
+
+    def binary(self) -> bytes | None:
+        """Raises: Invalid."""
+        try:
+            return None if self.data_base64 is None else base64.b64decode(self.data_base64, validate=True)
+        except ValueError:
+            raise Invalid("this is not base64", pointer="/data_base64") from None
 
 
 class ReplayIn(BaseModel):

@@ -25,5 +25,5 @@ def build(platform: Platform, settings: AnalyticsSettings) -> Service:
     app.include_router(routes(hop, cursors, settle_seconds=settings.settle_seconds))
     app.include_router(export_routes(hop, cursors, EXPORTS))
     auditor = Auditor(platform.database, settle_seconds=settings.settle_seconds, every_seconds=settings.audit_seconds)
-    app.include_router(failure_routes(hop, cursors, "analytics"))
+    app.include_router(failure_routes(hop, cursors, "analytics", may_edit=settings.edit_dead_letters))
     return Service("analytics", app, consumers=consumers(), jobs=(Job("auditor", auditor.run),))

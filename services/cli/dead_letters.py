@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -98,6 +100,43 @@ def show_letter(
                 print(f"{name:16} {value}")
         for attempt in found["history"]:
             print(f"{attempt['at']}  {attempt['attempt']:>3}  {attempt['error_class']}: {attempt['reason']}")
+
+
+@app.command("edit")
+def edit_letter(
+    letter: Annotated[str, typer.Argument(help="dlt_…")],
+    content: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="Its whole new content: JSON, or the bytes of a webhook.")
+    ],
+    reason: Annotated[str, typer.Option(help="Kept with the letter.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and do nothing.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    org: Org = None,
+) -> None:
+    """Put a letter's content right by hand, where the deployment allows it; then plan a replay of it."""
+    found = asked(url, key, org, lambda client: client.dead_letter(letter))
+    envelope = json.loads(base64.b64decode(found["envelope_base64"] or b"{}"))
+    wanted: dict[str, Any]
+    if "data_base64" in envelope:
+        wanted = {"data_base64": base64.b64encode(content.read_bytes()).decode()}
+    else:
+        try:
+            wanted = {"data": json.loads(content.read_bytes())}
+        except ValueError as error:
+            end(USAGE, f"{content} is not JSON: {error}")
+    if dry_run:
+        show({"id": letter, "before": {name: envelope.get(name) for name in wanted}, "after": wanted})
+        return
+    confirm(f"Replace the content of {letter} ({found['type']})?", yes=yes)
+    sha256 = found["sha256"] or ""
+    found = asked(url, key, org, lambda client: client.edit_dead_letter(letter, sha256=sha256, reason=reason, **wanted))
+    if as_json:
+        show(found)
+    else:
+        talk.print(f"changed; outrider replay plan --service {found['service']} --letter {letter}")
 
 
 @app.command("groups")

@@ -49,7 +49,11 @@ def build(platform: Platform, settings: GatewaySettings) -> Service:
     @cache
     def inner() -> FastAPI:
         app = make_app("gateway", ready=platform.database.why_away)
-        app.include_router(failure_routes(InnerHop(platform.verifier, platform.units), cursors, "gateway"))
+        app.include_router(
+            failure_routes(
+                InnerHop(platform.verifier, platform.units), cursors, "gateway", may_edit=settings.edit_dead_letters
+            )
+        )
         return app
 
     owners = Owners(settings.owners, platform.owners, inner=inner, deadline_seconds=settings.owner_deadline_seconds)

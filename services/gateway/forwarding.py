@@ -51,6 +51,7 @@ def _of_failures() -> tuple[Forward, ...]:
         ("GET", "/v1/dead-letter-groups/{id}", "dead_letter_bodies:read", "id"),
         ("PATCH", "/v1/dead-letter-groups/{id}", "dead_letters:write", "id"),
         ("GET", "/v1/dead-letters/{id}", "dead_letter_bodies:read", "id"),
+        ("POST", "/v1/dead-letters/{id}/edits", "dead_letters:write", "id"),
         ("POST", "/v1/replays", "replays:write", "body"),
         ("GET", "/v1/replays", "replays:read", "query"),
         ("GET", "/v1/replays/{id}", "replays:read", "id"),

@@ -66,7 +66,7 @@ def build(
     app.include_router(snapshot_routes(hop, units=platform.units, providers=providers))
     app.include_router(export_routes(hop, cursors, EXPORTS))
     app.include_router(account_test_routes(hop))
-    app.include_router(failure_routes(hop, cursors, "provider-sync"))
+    app.include_router(failure_routes(hop, cursors, "provider-sync", may_edit=settings.edit_dead_letters))
     effects = EffectWorker(
         platform.units,
         http,

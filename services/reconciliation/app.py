@@ -26,7 +26,7 @@ def build(platform: Platform, settings: ReconciliationSettings) -> Service:
     app.include_router(routes(hop, cursors))
     app.include_router(schedule_routes(hop, cursors))
     app.include_router(export_routes(hop, cursors, EXPORTS))
-    app.include_router(failure_routes(hop, cursors, "reconciliation"))
+    app.include_router(failure_routes(hop, cursors, "reconciliation", may_edit=settings.edit_dead_letters))
     watching = partial(
         watch,
         platform.database,

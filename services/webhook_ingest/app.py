@@ -42,7 +42,7 @@ def build(platform: Platform, settings: WebhookIngestSettings) -> Service:
     hop = InnerHop(platform.verifier, platform.units)
     app.include_router(routes(hop, cursors, PROVIDERS))
     app.include_router(export_routes(hop, cursors, EXPORTS))
-    app.include_router(failure_routes(hop, cursors, "webhook-ingest"))
+    app.include_router(failure_routes(hop, cursors, "webhook-ingest", may_edit=settings.edit_dead_letters))
     return Service(
         name="webhook_ingest",
         app=Front(app, endpoints=endpoints, committer=committer, providers=PROVIDERS, trusted_proxies=trusted_proxies),

@@ -17,7 +17,7 @@ import typer.testing
 from libs.client.client import OutriderClient
 from libs.clock import now
 from libs.contracts.event import seal
-from libs.contracts.events import OperationChangedV1, WebhookReceivedV1
+from libs.contracts.events import OperationChangedV1, OrganizationCreatedV1, WebhookReceivedV1
 from libs.ids import OrgId, new_id, parse_public_id
 from libs.messaging.replaying import Replays
 from services.cli import asking, replay
@@ -141,6 +141,60 @@ async def test_the_gateway_answers_for_its_own_letters_as_the_others_do(scene):
     await scene.work()
     assert (await scene.ask("GET", f"/v1/replays/{plan['id']}")).json()["done"] == 1
     assert (await scene.ask("GET", "/v1/dead-letter-groups?service=gateway&with_letters=true")).json()["data"] == []
+
+
+async def test_a_letter_whose_content_is_put_right_is_done_by_a_replay_and_keeps_what_it_was(scene):
+    lost = OrganizationCreatedV1(organization_id=scene.org, name="Northwind", time_zone="Nowhere/Lost")
+    await scene.bury("analytics.tenants", lost)
+    await scene.bury("provider-sync.webhooks", webhook())
+    await scene.stack.settle()
+    letters = {one["service"]: one["id"] for one in (await scene.ask("GET", "/v1/dead-letters")).json()["data"]}
+    path = f"/v1/dead-letters/{letters['analytics']}"
+    came = (await scene.ask("GET", path)).json()
+    good = {"organization_id": str(scene.org), "name": "Northwind", "time_zone": "Europe/Berlin"}
+    body = {"sha256": came["sha256"], "data": good, "reason": "the zone was lost: ticket 4711"}
+
+    async def refused(path: str, key: str = "", **changes: Any) -> tuple[int, str]:
+        answer = await scene.ask("POST", f"{path}/edits", body | changes, key=key)
+        return answer.status_code, answer.json()["code"]
+
+    assert await refused(path, scene.other_key) == (404, "not_found")
+    assert await refused(path, sha256="0" * 64) == (409, "letter_changed")
+    assert await refused(path, data=good | {"name": 7}) == (422, "contract_violated")
+    assert await refused(path, data=good | {"organization_id": str(new_id())}) == (422, "other_subject")
+    assert await refused(path, data=None, data_base64="e30=") == (422, "invalid_request")
+    assert await refused(path, data_base64="e30=") == (422, "invalid_request")
+    assert (await scene.ask("GET", path)).json() == came
+
+    edited = await scene.ask("POST", f"{path}/edits", body)
+
+    assert edited.status_code == 200
+    kept = edited.json()
+    assert (kept["original_base64"], kept["edits"][0]["sha256_before"]) == (came["envelope_base64"], came["sha256"])
+    assert (kept["edits"][0]["sha256_after"], kept["edits"][0]["reason"]) == (kept["sha256"], body["reason"])
+    before, after = (json.loads(base64.b64decode(one["envelope_base64"])) for one in (came, kept))
+    assert after == before | {"data": good}
+    plan = (await scene.ask("POST", "/v1/replays", {"service": "analytics", "everything": True})).json()
+    await scene.ask("POST", f"/v1/replays/{plan['id']}/dry-run")
+    await scene.work()
+    await scene.ask("POST", f"/v1/replays/{plan['id']}/apply", {"hash": plan["hash"], "reason": "put right"})
+    for _ in range(3):
+        await scene.work()
+    assert (await scene.ask("GET", f"/v1/replays/{plan['id']}")).json()["done"] == 1
+    done = (await scene.ask("GET", path)).json()
+    assert (done["state"], done["original_base64"]) == ("done", came["envelope_base64"])
+    assert await refused(path) == (409, "letter_state")
+    acts = [
+        one for one in (await scene.ask("GET", "/v1/audit-log")).json()["data"] if one["action"] == "dead_letter.edited"
+    ]
+    assert [one["details"]["sha256_after"] for one in acts] == [kept["sha256"]]
+
+    # Of bytes that a provider posted, the bytes.
+    path = f"/v1/dead-letters/{letters['provider-sync']}"
+    sha256 = (await scene.ask("GET", path)).json()["sha256"]
+    assert await refused(path, sha256=sha256) == (422, "invalid_request")
+    answer = await scene.ask("POST", f"{path}/edits", {"sha256": sha256, "data_base64": "e30=", "reason": "x"})
+    assert json.loads(base64.b64decode(answer.json()["envelope_base64"]))["data_base64"] == "e30="
 
 
 # What names no letters, or not as it should.

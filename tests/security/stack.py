@@ -163,6 +163,7 @@ async def opened(migrated: MigratedDatabase, settings: Mapping[str, Any] | None 
         for database in (*databases.values(), standalone):
             stack.push_async_callback(database.close)
         gateway_settings = GatewaySettings(
+            edit_dead_letters=True,
             key_pepper=SecretStr(PEPPER),
             context_private_key=SecretStr(private),
             rate_limit_per_org=NO_LIMIT,
@@ -179,10 +180,13 @@ async def opened(migrated: MigratedDatabase, settings: Mapping[str, Any] | None 
             return Platform(databases[name], Units(databases[name], process), verifier)
 
         made.services = {
-            "webhook_ingest": build_webhook_ingest(platform("webhook_ingest"), WebhookIngestSettings()),
+            "webhook_ingest": build_webhook_ingest(
+                platform("webhook_ingest"), WebhookIngestSettings(edit_dead_letters=True)
+            ),
             "provider_sync": build_provider_sync(
                 platform("provider_sync"),
                 ProviderSyncSettings(
+                    edit_dead_letters=True,
                     credential_key=key,
                     cursor_key=key,
                     allow_loopback=True,
@@ -191,8 +195,10 @@ async def opened(migrated: MigratedDatabase, settings: Mapping[str, Any] | None 
                 ),
                 transport=httpx.ASGITransport(network),
             ),
-            "reconciliation": build_reconciliation(platform("reconciliation"), ReconciliationSettings()),
-            "analytics": build_analytics(platform("analytics"), AnalyticsSettings()),
+            "reconciliation": build_reconciliation(
+                platform("reconciliation"), ReconciliationSettings(edit_dead_letters=True)
+            ),
+            "analytics": build_analytics(platform("analytics"), AnalyticsSettings(edit_dead_letters=True)),
         }
         made.services["gateway"] = made.new_gateway()
         for name, service in made.services.items():

@@ -311,6 +311,10 @@ def _failing(process: str) -> dict[str, list[Probe]]:
         # No group has this revision: who may change it, is told so.
         "PATCH /dead-letter-groups/{group_id}": by_id(group, body=lambda _: {"revision": 0, "status": "acknowledged"}),
         "GET /dead-letters/{letter_id}": by_id(letter),
+        # It has other bytes: who may edit, is told so.
+        "POST /dead-letters/{letter_id}/edits": by_id(
+            letter, body=lambda _: {"sha256": "0" * 64, "data": {}, "reason": "the matrix"}
+        ),
         "POST /replays": by_body("group", group, lambda _, named: _replay(process, named)),
         "GET /replays": plain(named),
         "GET /replays/{replay_id}": by_id(replay),
