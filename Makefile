@@ -10,7 +10,7 @@ S ?=
 QUICK ?=
 ARGS ?=
 QUICK ?=
-.PHONY: help setup demo up down test test-all mutants matrix faults crash-grid simulate-cores check format contracts migrate run setup-debian locks ready ready-demo
+.PHONY: help setup demo up down test test-all mutants matrix faults fairness crash-grid simulate-cores check format contracts migrate run setup-debian locks ready ready-demo
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ matrix: ready  ## everybody asks every service for everybody's objects: tests/se
 
 faults: ready  ## breaks the broker, the database, the network and the processes, and counts what came of it; QUICK=1: some rows; ARGS="--only F1"
 	@$(VENV)/python -m tests.faults $(if $(QUICK),--quick) $(ARGS)
+
+fairness: ready  ## what one organization's flood costs another, from webhook to visible; for a machine that does nothing else
+	@$(VENV)/python -m tests.faults.fairness $(ARGS)
 
 crash-grid: ready  ## crashes processes at every named place, in every way, on both transports; half an hour; ARGS="--only relay."
 	@$(VENV)/python -m tests.crashes $(ARGS)

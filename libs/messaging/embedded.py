@@ -96,8 +96,8 @@ class RabbitNode:
     """One node in `root`: data, log, password. Synchronous; start it from the main thread.
 
     Ends with this process, however that ends. Ports are chosen at the first `start` and kept for those after it.
-    `settings` are further lines of its configuration. The nodes of a cluster share a port mapper (`mapper_port`: of one that
-    runs) and the files `password` and `.erlang.cookie`.
+    `settings` are further lines of its configuration, `advanced` are Erlang's terms. The nodes of a cluster share a port
+    mapper (`mapper_port`: of one that runs) and the files `password` and `.erlang.cookie`.
     """
 
     def __init__(
@@ -107,6 +107,7 @@ class RabbitNode:
         plugins: Sequence[str] = ("rabbitmq_management",),
         name: str = "outrider",
         settings: Sequence[str] = (),
+        advanced: str = "[].",
         mapper_port: int = 0,
     ) -> None:
         self.root = root
@@ -116,6 +117,7 @@ class RabbitNode:
         self._plugins = plugins
         self._name = name
         self._settings = settings
+        self._advanced = advanced
         self._mapper_port = mapper_port
         self._mapper_is_shared = bool(mapper_port)
         self._inner_port = 0
@@ -277,7 +279,7 @@ class RabbitNode:
         (self.root / "rabbitmq.conf").chmod(0o600)
         (self.root / "enabled_plugins").write_text(plugins)
         (self.root / "env.conf").touch()
-        (self.root / "advanced.config").write_text("[].\n")
+        (self.root / "advanced.config").write_text(f"{self._advanced}\n")
 
     def _kept(self, name: str, *, mode: int) -> str:
         file = self.root / name

@@ -40,7 +40,7 @@ SUSPECT_DELIVERIES = 2
 _LAST_CONFIRMS_SECONDS = 0.5  # what came before the channel closed may still be on its way to the waiters
 _BACKOFF_SECONDS = (0.2, 5.0)
 # So long nothing came: ask whether anything could. Twice that, and a restart, are under the minute that a deaf consumer may take.
-_LOOK_SECONDS = 15.0
+LOOK_SECONDS = 15.0
 _ANSWER_SECONDS = 10.0  # a queue that is being deleted never answers (3.10.8)
 # A channel that closed under a call says so with a RuntimeError of its own.
 _BROKEN = (AMQPError, AMQPException, ChannelInvalidStateError, OSError, TimeoutError, asyncio.InvalidStateError)
@@ -232,7 +232,7 @@ class RabbitTransport:
         try:
             while True:
                 getter = asyncio.ensure_future(arrived.get())
-                await asyncio.wait({getter, closed}, timeout=_LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({getter, closed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if closed.done():
                     getter.cancel()
                     raise ConnectionError("the channel was closed")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-import subprocess
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -16,16 +15,15 @@ from collections.abc import AsyncIterator
 from rich.console import Console
 
 from libs.state import CHECKOUT
-from tests.faults import report
+from tests.faults import disk, report
 from tests.faults.ground import Ground, opened
 from tests.faults.load import Measured
 from tests.faults.matrix import ROWS
 from tests.faults.report import Result
-from tests.faults.rows import Row, run_live
+from tests.faults.rows import Row, in_short, run_live
+from tests.faults.suites import run_suites
 
-_SUITE_SECONDS = 600
 _WIDTH = 170  # of a table that goes to a file
-_PASSED = re.compile(r"(\d+) passed")
 
 talk = Console(stderr=True)
 
@@ -39,7 +37,11 @@ async def main() -> int:
     only = set(filter(None, asked.only.split(",")))
     if unknown := only - {row.id for row in ROWS}:
         parser.error(f"there is no row {', '.join(sorted(unknown))}: F1 to F{len(ROWS)}")
-    rows = [row for row in ROWS if (row.id in only if only else row.quick or not asked.quick)]
+    rows = [row for row in ROWS if not only or row.id in only]
+    if asked.quick:
+        rows = [in_short(row) for row in rows if row.quick is not None]
+    if any(row.large for row in rows):
+        disk.enter()
     about = report.machine()
     results: dict[str, Result] = {}
     in_order: list[Result] = []
@@ -59,19 +61,34 @@ async def main() -> int:
 
 
 async def _run(rows: list[Row]) -> AsyncIterator[Result]:
-    live = [row for row in rows if row.act is not None]
-    for row in (row for row in rows if row.act is None):
-        talk.print(f"[dim]{row.id} {row.fault}[/dim]")
-        yield _suite(row) if row.suite else Result(row.id, row.fault, None, row.why_not)
-    if not live:
-        return
-    async with opened(lambda line: talk.print(f"[dim]{line}[/dim]")) as ground:
-        for row in live:
-            talk.print(f"[dim]{row.id} {row.fault}[/dim]")
-            result = await _live(row, ground)
-            if not result.passed:
-                talk.print(f"[red]{row.id}: {result.proof}[/red]; logs: {ground.folder / 'logs'}")
+    suites = [row for row in rows if row.suite]
+    for row in rows:
+        if reason := row.why_not or row.needs():
+            yield Result(row.id, row.fault, None, reason)
+    if suites:
+        talk.print(f"[dim]the suites of {', '.join(row.id for row in suites)}[/dim]")
+        for result in run_suites(suites):
             yield result
+    for large in (False, True):
+        live = [row for row in rows if row.act is not None and row.large is large and not row.needs()]
+        if not live:
+            continue
+        async with opened(lambda line: talk.print(f"[dim]{line}[/dim]"), large=large) as ground:
+            for row in sorted(live, key=lambda one: one.last):
+                talk.print(f"[dim]{row.id} {row.fault}[/dim]")
+                result = await _live(row, ground)
+                if not result.passed:
+                    talk.print(f"[red]{row.id}: {result.proof}[/red]")
+                    _keep_logs(row, ground)
+                yield result
+
+
+def _keep_logs(row: Row, ground: Ground) -> None:
+    """The ground goes with the run; what its services said is wanted afterwards."""
+    kept = report.LATEST.parent / "logs" / row.id
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(ground.folder / "logs", kept)
+    talk.print(f"logs: {kept}")
 
 
 async def _live(row: Row, ground: Ground) -> Result:
@@ -92,24 +109,6 @@ def _words(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(_words(one) for one in error.exceptions)
     return f"{type(error).__name__}: {error}"
-
-
-def _suite(row: Row) -> Result:
-    """Run its tests in a process of their own; none may be skipped."""
-    started = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "-p", "no:cacheprovider", *row.suite]
-    try:
-        done = subprocess.run(
-            command, cwd=CHECKOUT, capture_output=True, text=True, timeout=_SUITE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Result(row.id, row.fault, False, f"not within {_SUITE_SECONDS} s: {' '.join(row.suite)}")
-    found = _PASSED.search(done.stdout)
-    passed = done.returncode == 0 and found is not None and "skipped" not in done.stdout.splitlines()[-1]
-    proof = f"{found[1] if found else 0} tests of {', '.join(row.suite)}"
-    if not passed:
-        proof += f"; {done.stdout.strip().splitlines()[-1] if done.stdout.strip() else done.stderr[-300:]}"
-    return Result(row.id, row.fault, passed, proof, seconds=round(time.monotonic() - started, 1))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ ROWS = (
         fault="crash after publishing, before marking",
         act=_at("relay.published", "webhook_ingest", crashes=1),
         posts=60,
-        quick=True,
+        quick=_at("relay.published", "webhook_ingest", crashes=1),
     ),
     Row(id="F16", fault="crash after commit, before ack", act=_at("broker.handled", "provider_sync"), posts=300),
     Row(id="F17", fault="crash before commit", act=_at("consumer.handled", "provider_sync"), posts=300),

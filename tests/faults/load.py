@@ -122,10 +122,11 @@ class Load:
         """Wait until nothing waits anywhere and no count moves; answers how long that took."""
         started = time.monotonic()
         before: list[Any] = []
+        ledgers: list[dict[str, Any]] = []
         still_since = started
 
         async def settled() -> bool:
-            nonlocal before, still_since
+            nonlocal before, still_since, ledgers
             ledgers = [await agency.client.ledger(settle_seconds=0) for agency in self.agencies]
             counts = [(ledger["door"], ledger["data"]) for ledger in ledgers]
             told = [sum(len(plan.acknowledged()) for plan in agency.plans()) for agency in self.agencies]
@@ -133,7 +134,10 @@ class Load:
                 before, still_since = counts, time.monotonic()
             return time.monotonic() - still_since > _STILL_SECONDS
 
-        await until(settled, seconds, "everything drained")
+        try:
+            await until(settled, seconds, "everything drained")
+        except NotDrained as error:
+            raise NotDrained(f"{error}; {'; '.join(map(_open, ledgers))}") from None
         return max(0.0, time.monotonic() - started - _STILL_SECONDS)
 
     async def measured(self, drain_seconds: float, patience_seconds: float = 30) -> Measured:
@@ -155,7 +159,7 @@ class Load:
         connection = await asyncpg.connect(self.ground.dsn)
         try:
             for agency in self.agencies:
-                one = await _tables(connection, agency, self.orgs[agency.name])
+                one = await tables(connection, agency, self.orgs[agency.name])
                 lost, doubled, breaks = lost + one[0], doubled + one[1], breaks + one[2]
                 ledger = await agency.client.ledger(settle_seconds=0)
                 unaccounted += ledger["unaccounted"]
@@ -166,7 +170,18 @@ class Load:
         return Measured(lost, doubled, breaks, unaccounted, round(drain_seconds, 1), tuple(others))
 
 
-async def _tables(connection: asyncpg.Connection, agency: Agency, org_id: UUID) -> tuple[int, int, int]:
+def _open(ledger: dict[str, Any]) -> str:
+    """What of an org's ledger keeps it from being drained."""
+    door = {name: count for name, count in ledger["door"].items() if isinstance(count, int) and count}
+    hops = [
+        {name: value for name, value in hop.items() if value or name == "balanced"}
+        for hop in ledger["data"]
+        if hop["on_the_way"] or hop["due"] or not hop["balanced"] or hop["queue"] == books.WEBHOOK_QUEUE
+    ]
+    return f"door {door}, hops {hops}"
+
+
+async def tables(connection: asyncpg.Connection, agency: Agency, org_id: UUID) -> tuple[int, int, int]:
     """(lost, doubled, order breaks) of one organization."""
     lost = doubled = 0
     kept = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.faults import acts, crash_rows
+from functools import partial
+
+from tests.faults import acts, acts_cluster, acts_queues, crash_rows, disk
 from tests.faults.rows import Row
 
 _INTEGRATION = "tests/integration"
@@ -17,16 +19,19 @@ ROWS = (
     Row(id="F2", fault="broker crashes with a backlog", act=acts.broker_restarted_with_backlog, posts=300),
     Row(id="F3", fault="broker's memory alarm", act=acts.memory_alarm, posts=900),
     Row(id="F4", fault="link to the broker half open", act=acts.half_open_to_broker, posts=300),
-    Row(id="F5", fault="quorum lost, 2 of 3 nodes", why_not="wants three nodes: not built yet"),
+    Row(id="F5", fault="quorum lost, 2 of 3 nodes", act=acts_cluster.quorum_lost, posts=900, large=True),
     Row(id="F6", fault="event that no queue takes", act=acts.unroutable),
     Row(
         id="F7",
         fault="dead letters' exchange not as it must be",
         suite=(f"{_RABBIT}::test_a_queue_that_is_not_as_it_must_be_is_refused",),
     ),
-    Row(id="F8", fault="dead-letter queue full", why_not="no length cap on <service>.dead yet"),
+    Row(id="F8", fault="dead-letter queue full", act=acts_queues.dead_queue_full),
     Row(
-        id="F9", fault="handler slower than the broker's patience", why_not="no test shortens the broker's time-out yet"
+        id="F9",
+        fault="handler slower than the broker's patience",
+        act=acts_queues.slower_than_the_broker_waits,
+        posts=300,
     ),
     Row(id="F10", fault="database down, and back", act=acts.database_stopped, posts=900),
     Row(id="F11", fault="database fails over, connections cut", act=acts.database_connections_cut, posts=300),
@@ -109,13 +114,13 @@ ROWS = (
         fault="clocks that jump",
         suite=(f"{_SLOTS}::test_clocks_that_jump_start_nothing_twice_and_nothing_early",),
     ),
-    Row(id="F32", fault="disk full", why_not="wants a file system with a quota; not built"),
+    Row(id="F32", fault="disk full", act=acts_cluster.disk_full, posts=1200, large=True, needs=disk.why_not),
     Row(
         id="F33",
         fault="unknown event version",
         suite=(f"{_CONFORMANCE}::test_a_version_from_the_future_is_parked", "tests/contract/events"),
     ),
-    Row(id="F34", fault="roll back after new events", why_not="there is no second version of an event yet"),
+    Row(id="F34", fault="roll back after new events", act=acts_queues.rolled_back, posts=400, last=True),
     Row(id="F35", fault="migration under load", why_not="belongs to deployment's own work"),
     Row(
         id="F36",
@@ -124,7 +129,13 @@ ROWS = (
     ),
     Row(id="F37", fault="replay twice, aborted, killed", suite=(f"{_INTEGRATION}/libs/messaging/test_replays.py",)),
     Row(id="F38", fault="noisy tenant", suite=(f"{_INTEGRATION}/libs/messaging/test_fairness.py",)),
-    Row(id="F39", fault="SIGKILL and SIGTERM in flight", act=acts.rolling_restarts, posts=300, quick=True),
+    Row(
+        id="F39",
+        fault="SIGKILL and SIGTERM in flight",
+        act=acts.rolling_restarts,
+        posts=300,
+        quick=partial(acts.rolling_restarts, rounds=3),
+    ),
     Row(id="F40", fault="telemetry's backend down", why_not="belongs to observability's own work"),
     Row(id="F41", fault="token issuer down, keys rotated", suite=(f"{_INTEGRATION}/services/gateway/test_sign_in.py",)),
     Row(
@@ -143,7 +154,7 @@ ROWS = (
             f"{_INTEGRATION}/services/provider_sync/test_syncs.py::test_a_reading_in_other_hands_keeps_nothing",
         ),
     ),
-    Row(id="F47", fault="channel nacked after a leader's death", why_not="wants three nodes: not built yet"),
+    Row(id="F47", fault="channel nacked after a leader's death", act=acts_cluster.leader_killed, posts=900, large=True),
     Row(
         id="F48",
         fault="a crash takes its prefetch window",
@@ -165,11 +176,7 @@ ROWS = (
             f"{_INTEGRATION}/libs/database/test_partitions.py",
         ),
     ),
-    Row(
-        id="F51",
-        fault="consumer alive but deaf",
-        suite=(f"{_RABBIT}::test_a_consumer_that_is_away_for_long_stops_nobody_and_catches_up",),
-    ),
+    Row(id="F51", fault="consumer alive but deaf", act=acts_queues.deaf, posts=100),
     Row(id="F52", fault="an owner away behind the gateway", act=acts.owner_away, posts=200),
     Row(
         id="F53",

@@ -65,6 +65,10 @@ class FaultProxy:
         self._thread.join(10)
         self._loop.close()
 
+    def point_at(self, port: int) -> None:
+        """Whoever connects from now on is passed on there; links that stand are left as they are."""
+        self._target = (self._target[0], port)
+
     def heal(self) -> None:
         """No fault from now on. A link that lost bytes stays dead, as a half-open one does, until one of its ends gives up."""
         self.faults = Faults()

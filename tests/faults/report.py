@@ -45,6 +45,7 @@ def machine() -> dict[str, object]:
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
@@ -66,6 +67,7 @@ def show(results: Sequence[Result], out: Console) -> None:
 
 def as_page(results: Sequence[Result], about: dict[str, object]) -> str:
     """`docs/fault-matrix.md`."""
+    on = f"{about['cores']} cores with a load of {about['load']} at its start, {about['system']}, Python {about['python']}"
     lines = [
         "# The fault matrix",
         "",
@@ -74,7 +76,7 @@ def as_page(results: Sequence[Result], about: dict[str, object]) -> str:
         "and no event is unaccounted for; and only if the fault is known to have happened (*proof*). A row without counts is",
         "a suite of tests that asserts the same for the part it breaks.",
         "",
-        f"Run {about['at']} on {about['commit']}: {about['cores']} cores, {about['system']}, Python {about['python']}.",
+        f"Run {about['at']} on {about['commit']}: {on}.",
         "",
         "| | fault | | lost | doubled | order | unaccounted | drained in | proof |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults.ground import Ground
 from tests.faults.load import Load, Measured
@@ -29,7 +29,18 @@ class Row:
     plan: tuple[tuple[str, float], ...] = ()
     suite: tuple[str, ...] = ()
     why_not: str = ""
-    quick: bool = False
+    quick: Break | None = None  # what CI does of it, with fewer posts
+    large: bool = False  # wants the large ground: three nodes, a disk that can be filled
+    needs: Callable[[], str] = lambda: ""
+    last: bool = False  # leaves the ground as no other row expects it
+
+
+_QUICK_POSTS = 100
+
+
+def in_short(row: Row) -> Row:
+    """The row as CI runs it."""
+    return replace(row, act=row.quick, posts=_QUICK_POSTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,5 +52,5 @@ def test_the_quick_rows_pass(rabbit_server: RabbitServer) -> None:
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     said = json.loads(report.LATEST.read_text())
-    assert [row["passed"] for row in said["rows"]] == [True] * sum(row.quick for row in ROWS)
+    assert [row["passed"] for row in said["rows"]] == [True] * sum(row.quick is not None for row in ROWS)
     assert all(row["proof"] for row in said["rows"])

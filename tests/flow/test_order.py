@@ -53,7 +53,7 @@ class Flow:
             stage.webhook(self.bodies[number]) for number in order
         ]  # received_at is assigned here, after permuting
         await _deliver(processor(self._sync, "provider-sync.webhooks"), webhooks, cuts)
-        facts = await _facts_of(self._sync, org)
+        facts = await facts_of(self._sync, org)
         dice = random.Random(seed)
         dice.shuffle(facts)
         facts += dice.sample(facts, len(facts) // 5)
@@ -93,7 +93,7 @@ async def _deliver(to: Processor, envelopes: Sequence[Envelope], cuts: Sequence[
         await to.deliver(envelopes[start:end])
 
 
-async def _facts_of(database: Database, org: OrgId) -> list[Envelope]:
+async def facts_of(database: Database, org: OrgId) -> list[Envelope]:
     async with database.transaction() as transaction:
         await transaction.as_dispatch()
         rows = await transaction.driver.fetch("SELECT type, envelope FROM outbox WHERE org_id = $1", org)

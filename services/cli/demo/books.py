@@ -12,6 +12,7 @@ from services.cli.demo.providers import Figures
 
 TOTALS = ("accepted", "applied", "duplicate", "quarantined", "dead", "in_flight", "unaccounted")
 WEBHOOK_QUEUE = "provider-sync.webhooks"
+_HOP = ("sent", "done", "due", "dead", "parked", "discarded", "on_the_way")
 
 
 def is_drained(ledger: dict[str, Any], acknowledged: int) -> bool:
@@ -136,6 +137,7 @@ def _totals(ledger: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _webhook_hop(ledger: dict[str, Any]) -> dict[str, Any]:
-    found = [hop for hop in ledger["data"] if hop["queue"] == WEBHOOK_QUEUE]
-    return found[0] if found else dict.fromkeys(("sent", "done", "due", "dead", "parked", "discarded", "on_the_way"), 0)
+def _webhook_hop(ledger: dict[str, Any]) -> dict[str, int]:
+    """All that goes to the queue of webhooks, in whatever version."""
+    hops = [hop for hop in ledger["data"] if hop["queue"] == WEBHOOK_QUEUE]
+    return {name: sum(hop[name] for hop in hops) for name in _HOP}

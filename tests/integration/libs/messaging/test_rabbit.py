@@ -240,7 +240,7 @@ async def test_a_consumer_that_is_handed_nothing_subscribes_anew(
     house: House, channel: AbstractChannel, make_org: Any, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     """It is told nothing of it: as when its queue was deleted and made again."""
-    monkeypatch.setattr(rabbit, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(rabbit, "LOOK_SECONDS", 0.2)
     await channel.set_qos(prefetch_count=1)
     for _ in range(others):  # another replica: has its one message and is not ready with it
         await (await channel.get_queue(TENANTS)).consume(_keep)

@@ -1,0 +1,77 @@
+"""Rows that a suite proves: all their tests run once, in one process apart; each row is told what became of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from libs.state import CHECKOUT
+from tests.faults.report import Result
+from tests.faults.rows import Row
+
+_SECONDS = 900
+_AT_ONCE = ("-n", "2", "--dist", "loadfile")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One test as it ended: where it stands, with its parameters, and why it did not pass (empty: it did)."""
+
+    path: str
+    name: str
+    seconds: float
+    fault: str
+
+    def is_of(self, named: str) -> bool:
+        """`named` is a folder, a file, or a test in a file."""
+        path, _, test = named.partition("::")
+        within = self.path == path or self.path.startswith(f"{path}/")
+        return within and (not test or self.name.split("[", 1)[0] == test)
+
+
+def run_suites(rows: Sequence[Row]) -> Iterator[Result]:
+    with tempfile.TemporaryDirectory() as folder:
+        cases, said = _run(sorted({named for row in rows for named in row.suite}), Path(folder, "report.xml"))
+    for row in rows:
+        yield judged(row, cases, said)
+
+
+def judged(row: Row, cases: Sequence[Case], said: str = "") -> Result:
+    """A row passes when each suite that it names has tests, and all of them passed; one that was skipped has not."""
+    own = [case for case in cases if any(case.is_of(named) for named in row.suite)]
+    missing = [named for named in row.suite if not any(case.is_of(named) for case in own)]
+    wrong = [f"{case.name}: {case.fault}" for case in own if case.fault]
+    proof = f"{len(own)} tests of {', '.join(row.suite)}"
+    if missing or wrong:
+        found = [f"not run: {named}" for named in missing] + wrong
+        proof += f"; {'; '.join(found)}" + (f"; {said}" if missing else "")
+    return Result(
+        row.id, row.fault, not missing and not wrong, proof, seconds=round(sum(one.seconds for one in own), 1)
+    )
+
+
+def _run(named: Sequence[str], report: Path) -> tuple[list[Case], str]:
+    """Every test that ran, and pytest's last words."""
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "-p", "no:cacheprovider", *_AT_ONCE]
+    command += [f"--junitxml={report}", "-o", "junit_family=xunit1", *named]
+    try:
+        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return [], f"the suites did not end within {_SECONDS} s"
+    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
+    return cases_of(report.read_text()) if report.exists() else [], lines[-1] if lines else "pytest said nothing"
+
+
+def cases_of(report: str) -> list[Case]:
+    """From pytest's report in XML (xunit1, which names files)."""
+    cases = []
+    for found in ElementTree.fromstring(report).iter("testcase"):
+        faults = [*found.iter("failure"), *found.iter("error"), *found.iter("skipped")]
+        fault = f"{faults[0].tag}: {(faults[0].get('message') or '').splitlines()[:1]}" if faults else ""
+        cases.append(Case(found.get("file") or "", found.get("name") or "", float(found.get("time") or 0), fault))
+    return cases
