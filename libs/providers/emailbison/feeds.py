@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from libs import clock
-from libs.providers.calls import Answer
-from libs.providers.emailbison import inbox, keys, pages, steps
+from libs.providers.calls import Answer, NotThere
+from libs.providers.emailbison import events, inbox, keys, pages, steps
 from libs.providers.emailbison.campaigns import read_status
 from libs.providers.emailbison.inbox import RowKind
 from libs.providers.emailbison.inbox_calls import InboxCalls
 from libs.providers.emailbison.story import kind_of, sent_mail
 from libs.providers.emailbison.transport import in_path, required
+from libs.providers.emailbison.webhooks import read_payload
 from libs.providers.feeds import OVER, Feed, FeedCampaign, FeedCampaigns, FeedPage
 from libs.providers.fields import Fields
 from libs.providers.sightings import (
@@ -28,6 +29,12 @@ from libs.providers.sightings import (
 )
 
 STEPS, LEADS, SENT, REPLIES = "steps", "leads", "sent", "replies"
+# What no list but the log of events names one by one, and the types that it has them under.
+LOGGED = {
+    "openings": events.EMAIL_OPENED,
+    "bounces": events.EMAIL_BOUNCED,
+    "unsubscriptions": events.LEAD_UNSUBSCRIBED,
+}
 FEEDS = (
     Feed(name=STEPS, overlap=timedelta(0)),
     Feed(name=LEADS, overlap=timedelta(0)),
@@ -35,6 +42,7 @@ FEEDS = (
     Feed(name=SENT, overlap=timedelta(days=2)),
     # A mailbox is read now and then, and the row is made then: by the time of its making a minute is plenty.
     Feed(name=REPLIES, overlap=timedelta(minutes=10)),
+    *(Feed(name=name, overlap=timedelta(minutes=10), of_campaign=False) for name in LOGGED),
 )
 
 
@@ -69,6 +77,8 @@ class FeedCalls(InboxCalls):
     async def read_feed(
         self, feed: str, campaign_external_id: str | None, *, since: datetime | None, after: str | None
     ) -> FeedPage:
+        if feed in LOGGED:
+            return await self._logged_feed(LOGGED[feed], since, after)
         campaign = in_path(campaign_external_id or "")
         if feed == STEPS:
             return await self._steps_feed(campaign)
@@ -123,6 +133,28 @@ class FeedCalls(InboxCalls):
         return FeedPage(
             reading=Reading(event_type="feed.replies", messages=tuple(messages)), rows=len(rows), after=following
         )
+
+    async def _logged_feed(self, event_type: str, since: datetime | None, after: str | None) -> FeedPage:
+        """Events as webhooks tell them, of the last ten days, whether they were posted or not; the newest first. Only what
+        happened to a mail is taken from them: all else other lists tell better."""
+        filters: dict[str, str | int] = {"type": events.subscription_id(event_type)}
+        try:
+            rows, following = await self._feed_page("/events", filters, after)
+        except NotThere:  # an instance of before 2026 keeps no log
+            return FeedPage(reading=Reading(event_type="feed.events"), rows=0)
+        told = [read_payload(row.nested("payload").raw) for row in rows]
+        made = [at for row in rows if (at := row.moment("created_at")) is not None]
+        is_newest_first = made == sorted(made, reverse=True) and len(made) == len(rows)
+        if since is not None and rows and is_newest_first and made[0] < since:
+            following = None
+        reading = Reading(
+            event_type="feed.events",
+            leads=tuple(lead for one in told for lead in one.leads),
+            engagements=tuple(
+                engagement for one in told if one.event_type == event_type for engagement in one.engagements
+            ),
+        )
+        return FeedPage(reading=reading, rows=len(rows), after=following)
 
     async def _reply(self, row: Fields, campaign: str) -> MessageSighting | None:
         kind = kind_of(row)

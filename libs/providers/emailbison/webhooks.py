@@ -14,7 +14,7 @@ from datetime import datetime
 from libs.errors import ContractViolated
 from libs.providers.emailbison import door, events, inbox, keys
 from libs.providers.emailbison.inbox import RowKind
-from libs.providers.fields import Fields
+from libs.providers.fields import Fields, JsonObject
 from libs.providers.payloads import parse
 from libs.providers.sightings import (
     CampaignSighting,
@@ -45,19 +45,28 @@ class EmailBisonWebhooks:
         payload = parse(body)
         if not isinstance(payload, dict):
             raise ContractViolated("not a JSON object")
-        event_type = door.event_type_of(payload)
-        if event_type is None:
-            raise ContractViolated("event.type is missing")
-        read = _READERS.get(event_type)
-        if read is None:
-            return Reading(event_type=event_type, recognized=False)
-        try:
-            fields = Fields(payload)
-            workspace = fields.nested("event").identifier("workspace_id")
-            reading = read(event_type, fields.nested("data"))
-        except ContractViolated as refusal:
-            raise ContractViolated(f"{event_type}: {refusal}") from None
-        return replace(reading, workspace_external_id=workspace)
+        return read_payload(payload)
+
+
+def read_payload(payload: JsonObject) -> Reading:
+    """What is posted; the log of events tells the same.
+
+    Raises:
+        ContractViolated: no payload of EmailBison's.
+    """
+    event_type = door.event_type_of(payload)
+    if event_type is None:
+        raise ContractViolated("event.type is missing")
+    read = _READERS.get(event_type)
+    if read is None:
+        return Reading(event_type=event_type, recognized=False)
+    try:
+        fields = Fields(payload)
+        workspace = fields.nested("event").identifier("workspace_id")
+        reading = read(event_type, fields.nested("data"))
+    except ContractViolated as refusal:
+        raise ContractViolated(f"{event_type}: {refusal}") from None
+    return replace(reading, workspace_external_id=workspace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from libs.providers.sightings import (
     CampaignSighting,
     ConversationSighting,
     Direction,
+    EngagementKind,
+    EngagementSighting,
     EnrolmentSighting,
     LeadSighting,
     MessageSighting,
@@ -143,9 +145,14 @@ class FeedCalls(PullCalls):
             return page.rows("data"), int(required(page.identifier("total_stats"), "statistics.total_stats"))
 
         cut, total = await _cut(get, _stats_id, SENT_PAGE, after, f"campaign {campaign}: its mail")
-        messages = tuple(one for row in cut.rows if (one := _sent(row, campaign)) is not None)
+        mails = [(row, one) for row in cut.rows if (one := _sent(row, campaign)) is not None]
+        reading = Reading(
+            event_type="feed.sent",
+            messages=tuple(mail for _, mail in mails),
+            engagements=tuple(found for row, mail in mails for found in _happened(row, mail)),
+        )
         following = f"{cut.end}:{_stats_id(cut.rows[-1])}" if cut.rows and cut.end < (total or 0) else None
-        return FeedPage(reading=Reading(event_type="feed.sent", messages=messages), rows=cut.told, after=following)
+        return FeedPage(reading=reading, rows=cut.told, after=following)
 
     async def _inbox_feed(self, since: datetime | None, after: str | None) -> FeedPage:
         """Those who replied, in all campaigns, with their histories: also what a person answered. The latest reply comes
@@ -271,6 +278,34 @@ def _sent(row: Fields, campaign: str) -> MessageSighting | None:
         subject=row.text("email_subject"),
         body_html=row.filled("email_message"),
     )
+
+
+def _happened(row: Fields, mail: MessageSighting) -> Sequence[EngagementSighting]:
+    """What happens to a mail once. The row does not say when: the time of sending stands in, until a webhook tells it.
+
+    Openings and clicks are counted only, with the time of one of them: nothing says which those are that webhooks told of.
+    """
+    campaign = str(mail.campaign_external_id)
+    found = []
+    for flag, kind, key in (
+        ("is_bounced", EngagementKind.BOUNCED, keys.bounced(_stats_id(row))),
+        ("is_unsubscribed", EngagementKind.UNSUBSCRIBED, keys.unsubscribed(campaign, mail.lead_key)),
+    ):
+        if row.flag(flag):
+            found.append(
+                EngagementSighting(
+                    key=key,
+                    kind=kind,
+                    lead_key=mail.lead_key,
+                    occurred_at=mail.seen_at,
+                    seen_at=mail.seen_at,
+                    campaign_external_id=campaign,
+                    message_key=mail.key,
+                    step_number=mail.step_number,
+                    details={"time_is": "time of sending"},
+                )
+            )
+    return found
 
 
 def _thread(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -121,6 +122,47 @@ async def test_what_our_rows_count_stands_beside_it(opened, provider):
     both -= {"leads"}  # webhooks tell of who was written to
     assert sum(totals[name] > 0 for name in both) >= 6
     assert {name: (totals[name], counted[name]) for name in both if totals[name] != counted[name]} == {}
+
+
+def happened(house, external_id):
+    """What readings can find of a campaign's openings, bounces and unsubscriptions: EmailBison's log is of ten days."""
+    if house.provider == "smartlead":
+        (campaign,) = [one for one in house.simulator.account.campaigns if one.external_id == external_id]
+        mail = [sent for one in campaign.enrolments for sent in one.of_sequence]
+        return {
+            "bounced": sum(sent.bounced_at is not None for sent in mail),
+            "unsubscribed": sum(sent.is_unsubscribed for sent in mail),
+        }
+    recent = [one for one in house.simulator.log if house.simulator.now - one.at < timedelta(days=10)]
+    types = [
+        one.event_type for one in recent if str((one.payload["data"].get("campaign") or {}).get("id")) == external_id
+    ]
+    return {
+        "opened": types.count("EMAIL_OPENED"),
+        "bounced": types.count("EMAIL_BOUNCED"),
+        "unsubscribed": types.count("LEAD_UNSUBSCRIBED"),
+    }
+
+
+@pytest.mark.parametrize("provider", ["smartlead", "emailbison"])
+async def test_what_happened_to_a_mail_and_no_webhook_told_is_counted_once_it_is_read(opened, provider):
+    house, account, _ = await opened(provider)
+    posts = [post.body for post in house.simulator.deliveries(400, duplicates=0)]
+    real = happened(house, house.simulator.account.campaigns[0].external_id)
+    assert min(real.values()) > 0, real
+
+    await house.sync(account)
+    read = (await shown(house, account)).counted.model_dump()
+    assert {name: read[name] for name in real} == real
+
+    await house.deliver(
+        account, posts
+    )  # webhooks that come late tell of the same ones, and of those that nobody can read
+    told = (await shown(house, account)).counted.model_dump()
+    await ask(house, account)
+    await house.worker.run_due()
+    totals = (await shown(house, account)).totals.model_dump()
+    assert {name: told[name] for name in real} == {name: totals[name] for name in real}
 
 
 @pytest.mark.parametrize("provider", sorted(PROVIDERS))
