@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,6 +16,7 @@ import asyncpg
 import httpx
 
 from libs.client.client import ApiProblem, OutriderClient
+from libs.clock import now
 from libs.ids import parse_public_id
 from libs.providers.simulation import Plan, post_all
 from libs.providers.smartlead.simulator import SmartleadSimulator, smartlead_app
@@ -24,6 +26,7 @@ from tests.crashes.ground import CrashGround
 from tests.faults.load import Load, until, until_answered
 
 _FIRST_POSTS = 20
+_TICK_SECONDS = 0.2
 _numbers = count(1)
 T = TypeVar("T")
 
@@ -59,6 +62,8 @@ class Scene:
         self.workshop_org = parse_public_id("org", org["id"])
         self.company = (await self.workshop.create_company("Bench"))["id"]
         self.tool_account = (await self.open_account(self.tool))["id"]
+        ticking = asyncio.create_task(_tick(self.tool))
+        stack.callback(ticking.cancel)
 
     async def open_account(self, simulated: SmartleadSimulator) -> dict[str, Any]:
         account: dict[str, Any] = await until_answered(
@@ -95,14 +100,14 @@ class Scene:
     async def until(self, condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 60) -> None:
         await until(condition, seconds, what, every=0.1)
 
-    async def drained(self) -> None:
+    async def drained(self, seconds: float = 90) -> None:
         """Nothing waits anywhere, in the workshop neither."""
 
         async def settled() -> bool:
             ledger = await self.workshop.ledger(settle_seconds=0)
             return bool(ledger["balanced"]) and all(hop["on_the_way"] == hop["due"] == 0 for hop in ledger["data"])
 
-        await self.load.drained()
+        await self.load.drained(seconds)
         await until(settled, 60, "the workshop's ledger balances")
 
     async def count(self, sql: str, *arguments: Any) -> int:
@@ -112,6 +117,13 @@ class Scene:
 def simulator() -> SmartleadSimulator:
     number = next(_numbers)
     return SmartleadSimulator(api_key=f"crash-{number}", seed=number)
+
+
+async def _tick(simulated: SmartleadSimulator) -> None:
+    """Its clock goes with ours: what was made so much before it was asked for is not taken for what was asked for."""
+    while True:
+        simulated.advance(max(timedelta(0), now() - simulated.now))
+        await asyncio.sleep(_TICK_SECONDS)
 
 
 async def _post_more(account: Account, posts: int, **plan: Any) -> None:

@@ -15,8 +15,8 @@ from libs.messaging import inbox, processor
 
 LEASE_SECONDS = 2.0
 STALL_SECONDS = 3 * LEASE_SECONDS
-# The simulator shares the harness's one thread, which a busy machine holds up for seconds: a write that is looked for before
-# it was read from its socket is made twice, and rightly so.
+# The simulator shares the harness's one thread, which a busy machine may hold up for seconds: a write that is looked for
+# before it was read from its socket would be made again, and rightly so.
 _LANDED_SECONDS = 3 * LEASE_SECONDS
 _LIVE_EVENTS = 8  # so that there is a surplus
 
