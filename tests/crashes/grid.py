@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from libs.crash import Crash
-from tests.crashes.errands import ERRANDS, Check
+from tests.crashes.errands import ERRANDS
 from tests.crashes.ground import CrashGround, opened
 from tests.crashes.points import Cell, Transport
-from tests.crashes.scene import Scene
+from tests.crashes.scene import Check, Scene
 from tests.crashes.service import STALL_SECONDS
 from tests.faults.load import Load, Measured, NotDrained
 

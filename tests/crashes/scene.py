@@ -29,6 +29,8 @@ _FIRST_POSTS = 20
 _TICK_SECONDS = 0.2
 _numbers = count(1)
 T = TypeVar("T")
+# Answers what was not as it must be.
+Check = Callable[[], Awaitable[list[str]]]
 
 
 class Scene:
@@ -112,6 +114,10 @@ class Scene:
 
     async def count(self, sql: str, *arguments: Any) -> int:
         return int(await self.database.fetchval(sql, *arguments))
+
+
+# Makes somebody pass a place, and answers how to see that its own work was done once.
+Errand = Callable[[Scene], Awaitable[Check]]
 
 
 def simulator() -> SmartleadSimulator:
