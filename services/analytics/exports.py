@@ -16,6 +16,7 @@ EXPORTS: Final = Exports(
     },
     {
         **dict.fromkeys(("campaigns", "steps", "messages", "engagements"), _FOLDED),
+        **{f"rebuilt_{name}": _FOLDED for name in ("campaigns", "steps", "messages", "engagements")},
         "accounts": "a copy of provider-sync's accounts",
         "companies": "a copy of gateway's companies",
         "company_freshness": _FOLDED,

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from libs.ids import PLATFORM_ORG, OrgId, parse_public_id, public_id
 
 if TYPE_CHECKING:
-    from services.analytics.handlers.facts import Rebuilt
+    from services.analytics.handlers.rebuilding import Rebuilt
     from services.analytics.repository.projections import Rows
 
 app = typer.Typer(help="What is folded from facts, folded anew.", no_args_is_help=True)
@@ -74,7 +74,7 @@ async def _rebuild(only: OrgId | None, as_of: datetime | None, *, keep: bool) ->
     from libs.database import startup
     from libs.database.engine import Database, DatabaseUrl, OrganizationErased
     from libs.database.names import database_name, dispatch_role, login_role
-    from services.analytics.handlers.facts import compare
+    from services.analytics.handlers.rebuilding import compare
     from services.analytics.repository.ledger import orgs_with_counts
     from services.analytics.settings import AnalyticsSettings
 

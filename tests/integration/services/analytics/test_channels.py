@@ -17,7 +17,7 @@ from libs.providers.emailbison.simulator import EmailBisonSimulator
 from libs.providers.heyreach.simulator import HeyReachSimulator
 from libs.providers.registry import PROVIDERS
 from libs.providers.sightings import Reading
-from services.analytics.handlers.facts import rebuild
+from services.analytics.handlers.rebuilding import rebuild
 from services.analytics.metrics import CHANNELS
 from tests.integration.services.analytics.conftest import NOON, Agency, Analytics, ProviderSync
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from libs.contracts.envelope import Envelope
 from libs.ids import CompanyId, OrgId, new_id
-from services.analytics.handlers.facts import rebuild
+from services.analytics.handlers.rebuilding import rebuild
 from tests.integration.services.analytics.conftest import Agency, Analytics
 
 NORTH, SOUTH, WEST = (CompanyId(new_id()) for _ in range(3))

@@ -12,7 +12,9 @@ from typer.testing import CliRunner, Result
 from libs.database.engine import OrganizationErased
 from libs.ids import public_id
 from libs.messaging.standing import set_standing
-from services.analytics.handlers.facts import compare
+from services.analytics.handlers.rebuilding import compare
+from services.analytics.repository.facts import FactRepository
+from services.analytics.repository.projections import PROJECTIONS
 from services.cli.main import app
 from tests.fixtures.database import MigratedDatabase
 from tests.integration.services.analytics.conftest import Agency, Analytics
@@ -85,6 +87,36 @@ async def test_another_time_is_shown_and_never_kept(
     assert (await rebuild("--as-of", "2020-01-01", "--apply")).exit_code == 2
     with pytest.raises(ValueError, match="another time"):
         await compare(analytics.database, agency.org_id, as_of=tomorrow, keep=True)
+
+
+async def test_consumers_go_on_while_it_folds_and_what_they_keep_meanwhile_is_in_it(
+    analytics: Analytics, agency: Agency, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await played(analytics, agency)
+    async with analytics.database.tenant_transaction(agency.org_id) as session:
+        await session.execute("UPDATE messages SET direction = 'inbound'")
+    real = FactRepository.stop_writers
+
+    async def once_folded(self: FactRepository) -> None:
+        """All is folded and nothing is held: what is told now is kept at once."""
+        await analytics.hears(
+            agency.message("m2"), agency.campaign("c9"), agency.campaign(revision=3, name="Later"), agency.reply("r2")
+        )
+        await real(self)
+
+    monkeypatch.setattr(FactRepository, "stop_writers", once_folded)
+    async with asyncio.timeout(20):
+        told = await compare(analytics.database, agency.org_id, as_of=None, keep=True)
+    monkeypatch.undo()
+
+    assert (told.facts, told.kept, told.differs) == (9, True, ["messages"])
+    rows = await analytics.rows(agency.org_id)
+    assert (len(rows["messages"]), len(rows["campaigns"])) == (4, 2)
+    assert {row[7] for row in rows["messages"]} == {"inbound", "outbound"}
+    assert (await compare(analytics.database, agency.org_id, as_of=None, keep=False)).differs == []
+    async with analytics.database.tenant_transaction(agency.org_id) as session:
+        for table in PROJECTIONS:
+            assert await session.fetchval(f"SELECT count(*) FROM rebuilt_{table}") == 0
 
 
 async def test_an_erased_organization_is_not_rebuilt(analytics: Analytics, agency: Agency, stranger: Agency) -> None:
