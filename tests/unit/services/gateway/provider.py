@@ -59,8 +59,9 @@ class Provider:
 
 
 def claims(**changed: Any) -> dict[str, Any]:
+    """Valid for a day: a forgery that was made when a long run began is refused for what it is, not for its age."""
     moment = int(time.time())
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "idp|ada", "iat": moment, "nbf": moment, "exp": moment + 600}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "idp|ada", "iat": moment, "nbf": moment, "exp": moment + 86_400}
     return without_none({**good, **changed})
 
 

@@ -116,7 +116,7 @@ FORGED = {
     "no audience": PROVIDER.token(aud=None),
     "expired": PROVIDER.token(exp=NOW - 61),
     "no exp": PROVIDER.token(exp=None),
-    "exp as text": PROVIDER.token(exp=str(NOW + 600)),
+    "exp as text": PROVIDER.token(exp=str(NOW + 86_400)),
     "exp true": PROVIDER.token(exp=True),
     "exp infinite": PROVIDER.signed(HEADER, GOOD.replace('"exp": ', '"exp": 1e999, "x": '), "RS256", RSA),
     "exp NaN": PROVIDER.signed(HEADER, GOOD.replace('"exp": ', '"exp": NaN, "x": '), "RS256", RSA),
