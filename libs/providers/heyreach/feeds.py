@@ -1,7 +1,7 @@
 """Following an account, as far as that goes: its campaigns' leads, and the conversations of all senders.
 
 No list of HeyReach's is the truth about messages (see the client): a conversation names no campaign and no step, so what is
-read here adds messages that no webhook told, and leaves open whose campaign they are of.
+read here adds messages that no webhook told, and leaves open whose campaign they are of (provider_sync infers it of some).
 """
 
 from __future__ import annotations

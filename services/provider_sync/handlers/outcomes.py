@@ -30,7 +30,7 @@ from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.additions import decided
 from services.provider_sync.domain.operations import Effect, Outcome
 
-_OLDER_THAN_ALL = datetime(1970, 1, 1, tzinfo=UTC)
+OLDER_THAN_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 # What a campaign is once it was told to, and what it may be by the time that somebody looks.
 FOLLOWS: Mapping[str, tuple[CampaignStatus, ...]] = {
@@ -138,7 +138,7 @@ def enrolled(
         wished.append(
             LeadSighting(
                 key=named.key,
-                seen_at=_OLDER_THAN_ALL,
+                seen_at=OLDER_THAN_ALL,
                 email=lead.email,
                 profile_url=lead.profile_url,
                 first_name=lead.first_name,
@@ -192,7 +192,7 @@ def _answered(key: Any, asked: Mapping[str, Any], channel: Channel, at: datetime
         conversation_key=conversation.key,
         lead_key=conversation.lead.key,
         direction=Direction.OUTBOUND,
-        seen_at=_OLDER_THAN_ALL,
+        seen_at=OLDER_THAN_ALL,
         channel=channel,
         body_text=answer.text,
         body_html=answer.html,

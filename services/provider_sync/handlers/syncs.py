@@ -12,7 +12,7 @@ from libs.ids import entity_id, public_id
 from libs.messaging.standing import OrganizationSuspended
 from libs.messaging.work import UnitOfWork
 from libs.providers.feeds import Feed, FeedCampaigns, FeedPage
-from libs.providers.sightings import Reading, Source
+from libs.providers.sightings import Direction, MessageSighting, Reading, Source
 from services.provider_sync.domain import syncs
 from services.provider_sync.domain.accounts import Account
 from services.provider_sync.domain.jobs import Superseded
@@ -21,6 +21,7 @@ from services.provider_sync.domain.statements import Told
 from services.provider_sync.domain.syncs import PREFIX, Cursor, Run
 from services.provider_sync.handlers.effects import tell
 from services.provider_sync.handlers.facts import record
+from services.provider_sync.handlers.outcomes import OLDER_THAN_ALL
 from services.provider_sync.repository.messages import HeldMessages
 from services.provider_sync.repository.operations import OperationRepository
 from services.provider_sync.repository.syncs import SyncRepository
@@ -59,7 +60,11 @@ async def keep_page(
     """
     runs = await _held(run, work, lease_seconds)
     reading = await _without_echoes(page.reading, account, work.session)
-    changed = await record([Told(account, reading, Source.PULL, None)], work, only_news=True)
+    told = [Told(account, reading, Source.PULL, None)]
+    inferred = await _answers_to_campaigns(reading, account, work.session)
+    if inferred:
+        told.append(Told(account, Reading(event_type="feed.answers", messages=inferred), Source.INFERRED, None))
+    changed = await record(told, work, only_news=True)
     is_over = page.after is None
     if page.after is None:
         until = cursor.until or now()
@@ -121,6 +126,34 @@ async def _follow(
     )
     if row is not None:
         tell(row, work)
+
+
+async def _answers_to_campaigns(
+    reading: Reading, account: Account, session: TenantSession
+) -> tuple[MessageSighting, ...]:
+    """Whose answers these are that name no campaign: of the one that had written in the conversation before, if it is one.
+
+    What we wrote is left alone: a person may have, and that is no campaign's. Anything that is ever told wins.
+    """
+    lost = [
+        (one, entity_id(account.id, CONVERSATION.name, one.conversation_key))
+        for one in reading.messages
+        if one.campaign_external_id is None and one.direction is Direction.INBOUND and one.occurred_at is not None
+    ]
+    found = await HeldMessages(session).campaigns_of_threads({thread for _, thread in lost}) if lost else {}
+    return tuple(
+        MessageSighting(
+            key=one.key,
+            conversation_key=one.conversation_key,
+            lead_key=one.lead_key,
+            direction=one.direction,
+            seen_at=OLDER_THAN_ALL,
+            channel=one.channel,
+            campaign_external_id=found[thread][0],
+        )
+        for one, thread in lost
+        if thread in found and one.occurred_at is not None and one.occurred_at >= found[thread][1]
+    )
 
 
 async def _without_echoes(reading: Reading, account: Account, session: TenantSession) -> Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from libs.database.engine import TenantSession
@@ -50,6 +51,21 @@ class HeldMessages:
             sorted(message_ids),
         )
         return {row["internet_message_id"] for row in rows}
+
+    async def campaigns_of_threads(self, conversation_ids: Iterable[UUID]) -> dict[UUID, tuple[str, datetime]]:
+        """Of conversations in which one campaign alone is known to have written: its external id, and since when."""
+        rows = await self._session.fetch(
+            """
+            SELECT m.conversation_id, min(c.external_id) AS external_id, min(m.occurred_at) AS since
+            FROM messages m JOIN campaigns c ON c.org_id = m.org_id AND c.id = m.campaign_id
+            WHERE m.org_id = $1 AND m.conversation_id = ANY($2::uuid[]) AND m.direction = 'outbound'
+              AND m.manual IS NOT TRUE AND m.occurred_at IS NOT NULL
+            GROUP BY m.conversation_id HAVING count(DISTINCT m.campaign_id) = 1
+            """,
+            self._session.org_id,
+            sorted(conversation_ids),
+        )
+        return {row["conversation_id"]: (row["external_id"], row["since"]) for row in rows}
 
     async def companies(self, campaign_ids: Iterable[UUID]) -> dict[UUID, CompanyId]:
         """The companies of those campaigns that we know."""

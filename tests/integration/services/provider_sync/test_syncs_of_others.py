@@ -7,7 +7,9 @@ import pytest
 from libs.contracts.events import MessageRecordedV1
 from libs.ids import entity_id
 from libs.providers.emailbison.client import EmailBisonClient
+from libs.providers.sightings import Source
 from libs.providers.simulation import FaultKind
+from services.provider_sync.domain.merging import bit
 from tests.integration.services.provider_sync.house import House
 from tests.integration.services.provider_sync.stage import TABLES, rows_of, told
 
@@ -133,3 +135,36 @@ async def test_what_a_webhook_knows_of_a_linkedin_message_stays(house_of):
 
     after = {row["key"]: row["campaign_id"] for row in (await rows_of(house.database, account.org_id))["messages"]}
     assert {key: after[key] for key in before} == before
+
+
+async def test_an_answer_that_no_webhook_told_is_that_campaigns_which_alone_wrote_before(house_of):
+    house, account = await house_of("heyreach", chosen="pull_best_effort")
+    posts = [one.body for one in house.simulator.deliveries(300, duplicates=0)]
+    await house.deliver(account, [body for body in posts if b"reply_received" not in body])
+    written_to = {row["lead_id"] for row in (await rows_of(house.database, account.org_id))["messages"]}
+
+    await house.sync(account)
+
+    rows = (await rows_of(house.database, account.org_id))["messages"]
+    known = {entity_id(account.id, "campaign", one.external_id) for one in house.simulator.account.campaigns}
+    truth = {
+        note.message_key: entity_id(account.id, "campaign", note.campaign)
+        for note in house.simulator.journal.notes
+        if note.campaign and note.message_key
+    }
+    answers = [row for row in rows if row["direction"] == "inbound" and row["lead_id"] in written_to]
+    inferred = [row for row in answers if row["campaign_id"] is not None]
+    assert len(inferred) > 5
+    assert {row["campaign_id"] for row in inferred} <= known
+    assert {row["key"]: row["campaign_id"] for row in inferred} == {row["key"]: truth[row["key"]] for row in inferred}
+    # Nobody knows who wrote what only a reading told: it is no campaign's.
+    assert {
+        row["campaign_id"] for row in rows if row["direction"] == "outbound" and row["sources"] == bit(Source.PULL)
+    } <= {None}
+    versions = await versions_of(house, account)
+    assert (await house.sync(account))["rows_changed"] == 0
+    assert await versions_of(house, account) == versions
+
+    await house.deliver(account, posts)  # the webhooks come after all, and say the same
+    after = {row["key"]: row["campaign_id"] for row in (await rows_of(house.database, account.org_id))["messages"]}
+    assert {row["key"]: after[row["key"]] for row in inferred} == {row["key"]: row["campaign_id"] for row in inferred}
