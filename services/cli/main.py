@@ -13,7 +13,7 @@ from rich.console import Console
 
 from libs.errors import PlatformError
 from libs.state import CHECKOUT, state_root
-from services.cli import audit, dead_letters, export, keys, rebuild, replay, retention
+from services.cli import audit, dead_letters, export, keys, rebuild, replay, resend, retention
 
 app = typer.Typer(
     help="Outrider: one backend over many outreach providers.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(rebuild.app, name="rebuild")
+app.add_typer(resend.app, name="resend")
 app.add_typer(retention.app, name="retention")
 app.command("export")(export.export)
 app.add_typer(dead_letters.app, name="dead-letters")

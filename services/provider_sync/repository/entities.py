@@ -38,6 +38,17 @@ class EntityRepository:
         rows = await self._session.fetch(sql_of(kind).lock, self._session.org_id, ids)
         return {row["id"]: _row(kind, row) for row in rows}
 
+    async def page(self, kind: Kind, after: UUID | None, limit: int) -> list[Row]:
+        """The next rows in the order of ids, locked until the transaction ends."""
+        found = await self._session.fetch(
+            f"SELECT id FROM {kind.table} WHERE org_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",  # noqa: S608 - a name of ours
+            self._session.org_id,
+            after,
+            limit,
+        )
+        rows = await self._session.fetch(sql_of(kind).lock, self._session.org_id, [row["id"] for row in found])
+        return [_row(kind, row) for row in rows]
+
     async def insert(self, kind: Kind, rows: Iterable[Row]) -> set[UUID]:
         """Insert new rows; answers which. One that is missing was inserted by somebody else meanwhile: lock it, merge again."""
         ordered = sorted(rows, key=lambda row: row.id)
