@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from libs.child_process import end, start_server
 from libs.state import CHECKOUT
-from tests.faults.report import Result
+from tests.faults.report import LATEST, Result
 from tests.faults.rows import Row
 
-_SECONDS = 900
+LOG = LATEST.parent / "suites.log"
+_SECONDS = 1800  # a busy machine's; alone it takes some minutes
 _AT_ONCE = ("-n", "2", "--dist", "loadfile")
 
 
@@ -55,16 +59,21 @@ def judged(row: Row, cases: Sequence[Case], said: str = "") -> Result:
     )
 
 
-def _run(named: Sequence[str], report: Path) -> tuple[list[Case], str]:
-    """Every test that ran, and pytest's last words."""
+def _run(named: Sequence[str], xml: Path) -> tuple[list[Case], str]:
+    """Every test that ran, and pytest's last words; all of them are in `LOG`, also meanwhile."""
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not heavy", "-p", "no:cacheprovider", *_AT_ONCE]
-    command += [f"--junitxml={report}", "-o", "junit_family=xunit1", *named]
-    try:
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return [], f"the suites did not end within {_SECONDS} s"
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    return cases_of(report.read_text()) if report.exists() else [], lines[-1] if lines else "pytest said nothing"
+    command += [f"--junitxml={xml}", "-o", "junit_family=xunit1", *named]
+    LOG.parent.mkdir(parents=True, exist_ok=True)
+    with LOG.open("wb") as log:
+        suites = start_server(command, death_signal=signal.SIGTERM, env=os.environ, cwd=CHECKOUT, output=log)
+        try:
+            suites.wait(_SECONDS)
+        except subprocess.TimeoutExpired:
+            return [], f"the suites did not end within {_SECONDS} s"
+        finally:
+            end(suites, (signal.SIGTERM, 20.0))
+    lines = LOG.read_text(errors="replace").strip().splitlines()
+    return cases_of(xml.read_text()) if xml.exists() else [], lines[-1] if lines else "pytest said nothing"
 
 
 def cases_of(report: str) -> list[Case]:
