@@ -32,6 +32,7 @@ async def restart(scene: Scene) -> Check:
     """What is done by the clock is done first when a process starts."""
     name = "standalone" if scene.ground.transport == "embedded" else "provider_sync"
     await asyncio.to_thread(scene.ground.house.stop, name)
+    await scene.ground.all_ready()
     await scene.post(4)
     return _nothing_more
 
