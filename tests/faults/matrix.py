@@ -12,6 +12,7 @@ _CONFORMANCE = f"{_INTEGRATION}/libs/messaging/test_conformance.py"
 _RABBIT = f"{_INTEGRATION}/libs/messaging/test_rabbit.py"
 _BUDGETS = f"{_INTEGRATION}/services/provider_sync/test_budgets.py"
 _FAULTS = f"{_INTEGRATION}/services/provider_sync/test_provider_faults.py"
+_REPLAYS = f"{_INTEGRATION}/libs/messaging/test_replays_heavy.py"
 _SLOTS = f"{_INTEGRATION}/services/reconciliation/test_slots.py"
 
 ROWS = (
@@ -53,7 +54,11 @@ ROWS = (
         posts=400,
         plan=(("duplicates", 0.9),),
     ),
-    Row(id="F20", fault="any order", suite=("tests/flow/test_order.py",)),
+    Row(
+        id="F20",
+        fault="any order",
+        suite=("tests/flow/test_order.py", f"{_INTEGRATION}/services/provider_sync/test_order.py"),
+    ),
     Row(id="F21", fault="a week late", suite=("tests/flow/test_webhook_endpoints.py",)),
     Row(id="F22", fault="provider silent", why_not="belongs to reconciliation's own work"),
     Row(
@@ -124,8 +129,9 @@ ROWS = (
     Row(id="F35", fault="migration under load", why_not="belongs to deployment's own work"),
     Row(
         id="F36",
-        fault="100,000 dead letters replayed under load",
-        why_not="`make test-all` replays them without live load",
+        fault="5,000 dead letters replayed under load, killed twice",  # 100,000 in `make test-all`
+        suite=(f"{_REPLAYS}::test_100000_letters_are_done_once_though_the_process_is_killed_twice",),
+        heavy=(("REPLAY_LETTERS", "5000"),),
     ),
     Row(id="F37", fault="replay twice, aborted, killed", suite=(f"{_INTEGRATION}/libs/messaging/test_replays.py",)),
     Row(id="F38", fault="noisy tenant", suite=(f"{_INTEGRATION}/libs/messaging/test_fairness.py",)),

@@ -28,6 +28,7 @@ class Row:
     posts: int = 150
     plan: tuple[tuple[str, float], ...] = ()
     suite: tuple[str, ...] = ()
+    heavy: tuple[tuple[str, str], ...] = ()  # the suite is heavy, and as small as this environment makes it
     why_not: str = ""
     quick: Break | None = None  # what CI does of it, with fewer posts
     large: bool = False  # wants the large ground: three nodes, a disk that can be filled
