@@ -55,6 +55,8 @@ class House:
                     for batch in batches[start : start + at_once]
                 )
             )
+        while await consumer.run_due():  # on a slow machine a delivery leaves a part for later
+            pass
         return await rows_of(self._database, org_id), await self._facts(org_id)
 
     async def _facts(self, org_id):
