@@ -75,7 +75,8 @@ class Probes:
                 FROM (
                   SELECT org_id, id FROM {schema}.failure_groups c
                   WHERE status IN ('open', 'acknowledged') AND last_build <> $1 AND error_class <> ALL($2::text[])
-                    AND (probed_build IS DISTINCT FROM $1 OR probe IS NULL AND probed_at < now() - $3 * interval '1 second')
+                    AND (probed_build IS DISTINCT FROM $1
+                         OR probed_at < now() - $3 * interval '1 second' AND (probe IS NULL OR last_seen > probed_at))
                     AND consumer = ANY($4::text[])
                     AND EXISTS (SELECT FROM {schema}.inbox i WHERE i.org_id = c.org_id AND i.fingerprint = c.fingerprint
                                 AND i.state IN ('dead', 'parked'))

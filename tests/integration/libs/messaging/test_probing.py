@@ -62,15 +62,22 @@ async def test_a_build_that_mends_a_cause_is_seen_and_nothing_is_replayed(bench,
     assert await bench.things(org) == {}
 
 
-async def test_what_fails_again_is_not_mended(bench, make_org, monkeypatch):
+async def test_what_fails_again_is_not_mended_until_it_was_tried_again(bench, make_org, monkeypatch):
     org, deployed = make_org(), Deployed(bench, monkeypatch)
     await bench.bury(org, "a/1")
     await deployed.tried("second")
     assert await deployed.fixed_by(org) == "second"
 
-    await bench.bury(org, "a/2")
+    await bench.bury(org, "a/2")  # by a replica of the build before
 
     assert await deployed.fixed_by(org) is None
+    assert await deployed.tried("second") == 0
+    async with bench.database.tenant_transaction(org) as session:
+        await session.execute(
+            "UPDATE failure_groups SET probed_at = now() - interval '62 seconds', last_seen = now() - interval '61 seconds'"
+        )
+    assert await deployed.tried("second") == 1
+    assert await deployed.fixed_by(org) == "second"
 
 
 @pytest.mark.parametrize("what", ["ignored", "settled", "crash", "suspended"])
