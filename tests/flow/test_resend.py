@@ -32,6 +32,7 @@ async def posted(house: House, tenant: Tenant) -> None:
     await house.stack.settle()
 
 
+@pytest.mark.heavy
 async def test_facts_that_were_lost_are_told_again_by_their_owner(
     house: House, migrated: MigratedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,23 +80,25 @@ async def test_what_fails_again_is_not_mended_until_it_was_tried_again(bench, ma
     assert await deployed.fixed_by(org) == "second"
 
 
-@pytest.mark.parametrize("what", ["ignored", "settled", "crash", "suspended"])
-async def test_what_is_not_to_be_tried_is_left_alone(bench, make_org, monkeypatch, what):
-    org, deployed = make_org(), Deployed(bench, monkeypatch)
-    await bench.bury(org, "a/1")
-    sql = {
-        "ignored": "UPDATE failure_groups SET status = 'ignored'",
-        "settled": "UPDATE inbox SET state = 'discarded'",
-        "crash": "UPDATE failure_groups SET error_class = 'crash'",
-        "suspended": "INSERT INTO org_states (org_id, state, revision) SELECT org_id, 'suspended', 1 FROM failure_groups",
-    }[what]
-    async with bench.database.tenant_transaction(org) as session:
-        await session.execute(sql)
+NOT_TRIED = (
+    "UPDATE failure_groups SET status = 'ignored'",
+    "UPDATE inbox SET state = 'discarded'",
+    "UPDATE failure_groups SET error_class = 'crash'",
+    "INSERT INTO org_states (org_id, state, revision) SELECT org_id, 'suspended', 1 FROM failure_groups",
+)
+
+
+async def test_what_is_not_to_be_tried_is_left_alone(bench, make_org, monkeypatch):
+    orgs, deployed = [make_org() for _ in NOT_TRIED], Deployed(bench, monkeypatch)
+    for org, sql in zip(orgs, NOT_TRIED, strict=True):
+        await bench.bury(org, "a/1")
+        async with bench.database.tenant_transaction(org) as session:
+            await session.execute(sql)
 
     await deployed.tried("second")
 
     assert not bench.runs
-    assert await deployed.fixed_by(org) is None
+    assert [await deployed.fixed_by(org) for org in orgs] == [None] * len(orgs)
 
 
 async def test_a_group_that_was_claimed_and_left_is_tried_later(bench, make_org, monkeypatch):
