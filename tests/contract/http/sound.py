@@ -6,6 +6,7 @@ Its well-formed parts get what the authorization matrix asks for in its cell "ow
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import re
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import httpx
+import orjson
 from schemathesis import Case
 from schemathesis.core import NotSet
 from schemathesis.core.parameters import ParameterLocation
@@ -63,6 +65,7 @@ _STARTS = (
     "POST /v1/provider-accounts/{id}/syncs",
     "PUT /v1/reconciliation-schedules/{id}/slots/{slot}",
 )
+_EDITS = "POST /v1/dead-letters/{id}/edits"
 # No provider that plays here can do it: the answer is a 422 that names the capability.
 OFFERED_BY_NONE = frozenset(
     {
@@ -154,6 +157,8 @@ class Sound:
         if case.operation.label in _STARTS:
             await self.world.admin.execute("UPDATE reconciliation.runs SET state = 'failed' WHERE completed_at IS NULL")
             await self.world.end_readings()
+        if case.operation.label == _EDITS:  # a letter is not edited for ever
+            await self.world.admin.execute("UPDATE provider_sync.inbox SET edits = '[]' WHERE edits <> '[]'")
         probes = GATEWAY.get(case.operation.label, ())
         return await probes[0].make(self.world) if probes else Request()
 
@@ -192,7 +197,16 @@ class Sound:
         if "revision" in mended:
             present = self._wait(self._ask(path))
             mended["revision"] = present.json().get("revision", 0)
+        if path.endswith("/edits"):
+            mended |= self._content(path.removesuffix("/edits"))
         return mended
+
+    def _content(self, letter: str) -> dict[str, Any]:
+        """What an edit of the letter says so that it is one: the content that is there."""
+        read = self._wait(self._ask(letter)).json()
+        envelope = orjson.loads(base64.b64decode(read["envelope_base64"]))
+        content = {name: envelope.get(name) for name in ("data", "data_base64")}
+        return {"sha256": read["sha256"], **content}
 
     def _meant(self, name: str, value: Any) -> Any:
         return MEANINGS[name](self) if name in MEANINGS and value is not None else value
