@@ -38,10 +38,10 @@ MACHINERY = {
     "replay_blocks",
     "replay_items",
 }
-# Counts of the handling, the log of who asked, and what the gateway shows of letters and replays.
+# Counts of the handling, who asked (log, rates, a key's last use), and what the gateway shows of letters.
 OF_THE_HANDLING = {
     "analytics": {"ledger_counts", "freshness"},
-    "gateway": {"audit_log", "audit_heads", "dead_letters"},
+    "gateway": {"audit_log", "audit_heads", "rate_buckets", "api_keys", "dead_letters"},
 }
 
 
