@@ -12,27 +12,6 @@ from collections.abc import Sequence
 from libs.contracts.envelope import Envelope
 from libs.ids import OrgId
 
-# Whoever comes while a batch is handled waits for its end: about so long may one take, when more waits than that.
-BATCH_SECONDS = 0.2
-_LEAST_EVENTS = 50  # smaller batches cost more for each event than they spare anybody
-
-
-class Share:
-    """How many events of one delivery are handled at once: as many as take BATCH_SECONDS, judging by the last ones."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0  # for each event
-
-    def at_once(self, most: int) -> int:
-        """`most`, and fewer where handling is slow: by a busy machine, or by what the consumer does."""
-        if self._seconds * most <= BATCH_SECONDS:
-            return most
-        return min(most, max(_LEAST_EVENTS, int(BATCH_SECONDS / self._seconds)))
-
-    def took(self, events: int, seconds: float) -> None:
-        if events >= _LEAST_EVENTS:  # of a few the transaction is the greater part
-            self._seconds = (self._seconds or seconds / events) / 2 + seconds / events / 2
-
 
 def split(delivered: Sequence[Envelope], at_once: int) -> tuple[list[Envelope], list[Envelope]]:
     """What to handle now, `at_once` at most, and what is kept for later; each in the order of arrival.

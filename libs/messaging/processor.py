@@ -62,7 +62,6 @@ class Processor:
         self.database = database
         self.consumer = consumer
         self.source = source
-        self._share = fairness.Share()
         self.woken = asyncio.Event()  # somebody put due rows into the inbox
 
     @property
@@ -78,10 +77,8 @@ class Processor:
             DependencyDown: nothing more can be done now; none of the events without outcome was charged.
         """
         unlike = list({envelope.id: envelope for envelope in delivered}.values())
-        mine, surplus = fairness.split(unlike, self._share.at_once(LIVE_EVENTS))
-        started = time.monotonic()
+        mine, surplus = fairness.split(unlike, LIVE_EVENTS)
         await self._run([(envelope, None) for envelope in mine])
-        self._share.took(len(mine), time.monotonic() - started)
         if surplus:
             crash_point("surplus.left")
             await self._keep_as_due(surplus, takes=0)
