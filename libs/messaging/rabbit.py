@@ -231,6 +231,9 @@ class RabbitTransport:
         held = 0  # messages that the queue had for somebody when we last looked
         try:
             while True:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    # Python 3.11's wait_for, under the time-outs above, loses a cancellation that meets the answer.
+                    raise asyncio.CancelledError
                 getter = asyncio.ensure_future(arrived.get())
                 await asyncio.wait({getter, closed}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if closed.done():

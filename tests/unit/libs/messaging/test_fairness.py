@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from libs.contracts.envelope import Envelope, seal
 from libs.ids import OrgId, new_id
-from libs.messaging.fairness import Share, split
+from libs.messaging.fairness import split
 
 ORGS = [OrgId(new_id()) for _ in range(8)]
 POOL = {org: [seal(type="t.v1", source="s", subject="s", org_id=org, data={}) for _ in range(60)] for org in ORGS}
@@ -53,23 +53,6 @@ def test_a_flood_alone_leaves_room_for_who_is_not_here_yet() -> None:
     now, later = split(_delivered(*[0] * 40), 10)
 
     assert (len(now), len(later)) == (5, 35)
-
-
-def test_what_is_slow_is_handled_in_smaller_parts() -> None:
-    share = Share()
-    assert share.at_once(500) == 500
-
-    share.took(10, 1.0)
-    assert share.at_once(500) == 500, "a few events tell nothing"
-    share.took(500, 1.0)
-    assert share.at_once(500) == 100
-    for _ in range(20):
-        share.took(100, 1.0)
-    assert share.at_once(500) == 50
-    assert share.at_once(20) == 20
-    for _ in range(20):
-        share.took(50, 0.01)
-    assert share.at_once(500) == 500
 
 
 @given(st.lists(st.integers(0, 7), max_size=60), st.integers(2, 40))
