@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--quick] [--only F1,F10] [--page]`: break what can break, count what came of it.
+"""`python -m tests.faults [--quick] [--only F1,F10] [--failed] [--page]`: break what can break, count what came of it.
 
 Exit 1 if a row that ran did not pass.
 """
@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -32,6 +33,7 @@ async def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults")
     parser.add_argument("--quick", action="store_true", help="only the rows that CI runs")
     parser.add_argument("--only", default="", help="some rows: F1,F10")
+    parser.add_argument("--failed", action="store_true", help="what failed in the last run, and keep the rest of it")
     parser.add_argument("--page", action="store_true", help="write docs/fault-matrix.md too")
     asked = parser.parse_args()
     only = set(filter(None, asked.only.split(",")))
@@ -44,10 +46,16 @@ async def main() -> int:
         disk.enter()
     about = report.machine()
     results: dict[str, Result] = {}
+    again_on = ""
+    if asked.failed:
+        before, about_before = report.read()
+        results = {one.id: one for one in before}
+        rows = [row for row in rows if row.id in results and results[row.id].passed is False]
+        about, again_on = about_before, str(about["commit"])
     in_order: list[Result] = []
     async for result in _run(rows):
-        results[result.id] = result
-        in_order = [results[row.id] for row in rows if row.id in results]
+        results[result.id] = replace(result, again_on=again_on)
+        in_order = [results[row.id] for row in ROWS if row.id in results]
         report.write(in_order, about)  # row by row: a run that is broken off has said what it knew
     report.show(in_order, Console() if sys.stdout.isatty() else Console(width=_WIDTH))
     if asked.page:

@@ -18,7 +18,7 @@ _SLOTS = f"{_INTEGRATION}/services/reconciliation/test_slots.py"
 ROWS = (
     Row(id="F1", fault="broker down while webhooks come in", act=acts.broker_stopped, posts=900),
     Row(id="F2", fault="broker crashes with a backlog", act=acts.broker_restarted_with_backlog, posts=300),
-    Row(id="F3", fault="broker's memory alarm", act=acts.memory_alarm, posts=900),
+    Row(id="F3", fault="broker's memory alarm", act=acts.memory_alarm, posts=1800),
     Row(id="F4", fault="link to the broker half open", act=acts.half_open_to_broker, posts=300),
     Row(id="F5", fault="quorum lost, 2 of 3 nodes", act=acts_cluster.quorum_lost, posts=900, large=True),
     Row(id="F6", fault="event that no queue takes", act=acts.unroutable),
@@ -119,7 +119,7 @@ ROWS = (
         fault="clocks that jump",
         suite=(f"{_SLOTS}::test_clocks_that_jump_start_nothing_twice_and_nothing_early",),
     ),
-    Row(id="F32", fault="disk full", act=acts_cluster.disk_full, posts=1200, large=True, needs=disk.why_not),
+    Row(id="F32", fault="disk full", act=acts_cluster.disk_full, posts=2500, large=True, needs=disk.why_not),
     Row(
         id="F33",
         fault="unknown event version",

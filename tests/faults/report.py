@@ -33,6 +33,7 @@ class Result:
     unaccounted: int | None = None
     drain_seconds: float | None = None
     seconds: float = 0.0
+    again_on: str = ""  # the commit on which it ran, when the others had run before
 
 
 def machine() -> dict[str, object]:
@@ -52,6 +53,12 @@ def machine() -> dict[str, object]:
 def write(results: Sequence[Result], about: dict[str, object], path: Path = LATEST) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**about, "rows": [asdict(one) for one in results]}, indent=1) + "\n")
+
+
+def read(path: Path = LATEST) -> tuple[list[Result], dict[str, object]]:
+    """The last run, as `write` left it: its rows, and where it ran."""
+    told = json.loads(path.read_text())
+    return [Result(**row) for row in told.pop("rows")], told
 
 
 def show(results: Sequence[Result], out: Console) -> None:
@@ -89,5 +96,7 @@ def as_page(results: Sequence[Result], about: dict[str, object]) -> str:
             one.lost, one.duplicate_effects, one.order_breaks, one.unaccounted)]  # fmt: skip
         drained = "" if one.drain_seconds is None else f"{one.drain_seconds} s"
         proof = one.proof.replace("|", "\\|").replace("\n", " ")
+        if one.again_on:
+            proof += f" (run again on {one.again_on})"
         lines.append(f"| {one.id} | {one.fault} | {words[one.passed]} | {' | '.join(counts)} | {drained} | {proof} |")
     return "\n".join(lines) + "\n"
