@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 from libs.clock import rfc3339
 from libs.tenancy.roles import Role
 from libs.web.numbers import WHOLE
-from libs.web.texts import LINE, NAMED, TRIMMED
+from libs.web.texts import LINE, NAMED, TRIMMED, VISIBLE
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NAMED), TRIMMED]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=NAMED), TRIMMED]
@@ -80,7 +80,7 @@ class ErasureIn(Body):
 
     model_config = _example(confirm="Northwind Outreach", reason="contract ended, data handed over")
 
-    confirm: Annotated[str, Field(max_length=200)]
+    confirm: Annotated[str, StringConstraints(max_length=200, pattern=VISIBLE)]
     reason: Reason
 
 

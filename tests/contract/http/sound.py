@@ -204,6 +204,8 @@ class Sound:
     def _content(self, letter: str) -> dict[str, Any]:
         """What an edit of the letter says so that it is one: the content that is there."""
         read = self._wait(self._ask(letter)).json()
+        if "envelope_base64" not in read:  # there is no such letter
+            return {}
         envelope = orjson.loads(base64.b64decode(read["envelope_base64"]))
         content = {name: envelope.get(name) for name in ("data", "data_base64")}
         return {"sha256": read["sha256"], **content}
