@@ -58,7 +58,7 @@ class Probes:
             raise
         except (OrganizationErased, DryRunBusy):
             return 1
-        except Exception as error:
+        except Exception as error:  # of one cause; the others are tried, and this one says so in the log
             log.error("probe_failed", org_id=str(org_id), group_id=str(claimed["id"]), exc_info=error)
             return 1
         if found is not None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from libs.client.client import OutriderClient
 from services.cli.asking import (
+    CONFLICT,
     DEFAULT_URL,
     SERVICES,
     USAGE,
@@ -118,7 +119,9 @@ def edit_letter(
 ) -> None:
     """Put a letter's content right by hand, where the deployment allows it; then plan a replay of it."""
     found = asked(url, key, org, lambda client: client.dead_letter(letter))
-    envelope = json.loads(base64.b64decode(found["envelope_base64"] or b"{}"))
+    if found["envelope_base64"] is None:
+        end(CONFLICT, f"{letter} is {found['state']}, and its content is kept no longer: there is nothing to put right")
+    envelope = json.loads(base64.b64decode(found["envelope_base64"]))
     wanted: dict[str, Any]
     if "data_base64" in envelope:
         wanted = {"data_base64": base64.b64encode(content.read_bytes()).decode()}
@@ -131,7 +134,7 @@ def edit_letter(
         show({"id": letter, "before": {name: envelope.get(name) for name in wanted}, "after": wanted})
         return
     confirm(f"Replace the content of {letter} ({found['type']})?", yes=yes)
-    sha256 = found["sha256"] or ""
+    sha256 = found["sha256"]
     found = asked(url, key, org, lambda client: client.edit_dead_letter(letter, sha256=sha256, reason=reason, **wanted))
     if as_json:
         show(found)

@@ -209,7 +209,7 @@ REFUSED: tuple[tuple[dict[str, Any], int], ...] = (
 )
 
 
-async def test_the_command_line_says_the_same_and_ends_with_its_codes(scene, monkeypatch):
+async def test_the_command_line_says_the_same_and_ends_with_its_codes(scene, monkeypatch, tmp_path):
     await scene.bury("provider-sync.webhooks", webhook())
     await scene.stack.settle()
     runner, loop = typer.testing.CliRunner(), asyncio.get_running_loop()
@@ -244,6 +244,15 @@ async def test_the_command_line_says_the_same_and_ends_with_its_codes(scene, mon
     assert (code, len(found["data"])) == (0, 1)
     code, letter = await run("dead-letters", "show", found["data"][0]["id"])
     assert (code, letter["state"]) == (0, "dead")
+    content = tmp_path / "content"
+    edit = ("dead-letters", "edit", letter["id"], "--content", str(content), "--reason", "x")
+    assert (await run(*edit, "--yes"))[0] == 2  # there is no such file
+    content.write_bytes(b"{ }")
+    code, shown = await run(*edit, "--dry-run")
+    assert (code, shown["before"], shown["after"]) == (0, {"data_base64": "e30="}, {"data_base64": "eyB9"})
+    assert (await run(*edit))[0] == 2  # nobody can be asked
+    code, edited = await run(*edit, "--yes")
+    assert (code, len(edited["edits"]), edited["state"]) == (0, 1, "dead")
     code, groups = await run("dead-letters", "groups")
     assert (code, [one["letters"] for one in groups["data"]]) == (0, [1])
     group = groups["data"][0]["id"]
@@ -263,3 +272,6 @@ async def test_the_command_line_says_the_same_and_ends_with_its_codes(scene, mon
     assert (await run("replay", "watch", "rpl_provider-sync_" + "0" * 32))[0] == 3
     assert (await run("replay", "list", "--service", "provider-sync", key="wrong"))[0] == 4
     assert (await run("replay", "plan", "--service", "provider-sync"))[0] == 2
+    async with scene.stack.databases["provider_sync"].tenant_transaction(scene.org) as session:
+        await session.execute("UPDATE inbox SET state = 'done', envelope = NULL")
+    assert (await run(*edit, "--yes"))[0] == 5  # its content is kept no longer
